@@ -1,0 +1,1 @@
+//! Encrypted linear algebra: layouts, the plan, its executor, its cleartext twin, its cost.

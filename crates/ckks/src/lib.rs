@@ -1,0 +1,1 @@
+//! The CKKS scheme: parameters and their security table, encoders, keys, encryption, evaluation.

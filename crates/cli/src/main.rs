@@ -1,0 +1,2 @@
+//! The `hei` command line.
+fn main() {}

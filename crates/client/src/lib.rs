@@ -1,0 +1,1 @@
+//! The encrypted inference client: sessions without I/O, and HTTP as a feature.

@@ -1,0 +1,1 @@
+//! Trained model to plan, parameters and error report.

@@ -1,0 +1,1 @@
+//! The messages of the protocol: schemas, problem codes, limits, strict parsing.
