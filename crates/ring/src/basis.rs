@@ -1,0 +1,264 @@
+//! The primes a polynomial lives over, and what can be done limb by limb.
+
+use crate::kernel::scalar;
+use crate::modulus::Shoup;
+use crate::poly::{Coeff, Form, Ntt, Poly};
+use crate::{Modulus, NttTable, RingError};
+
+/// Distinct primes with their transforms, for one degree.
+///
+/// A polynomial with m limbs is taken over the first m primes.
+#[derive(Debug, Clone)]
+pub struct Basis {
+    degree: usize,
+    tables: Vec<NttTable>,
+}
+
+impl Basis {
+    /// Tables for primes that are all 1 mod 2N and pairwise distinct.
+    ///
+    /// # Errors
+    /// [`RingError`] for a number that is no such prime, or one that occurs twice.
+    pub fn new(degree: usize, primes: &[u64]) -> Result<Self, RingError> {
+        for (i, q) in primes.iter().enumerate() {
+            if primes[..i].contains(q) {
+                return Err(RingError::Repeated(*q));
+            }
+        }
+        let tables =
+            primes.iter().map(|&q| NttTable::new(Modulus::new(q)?, degree)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { degree, tables })
+    }
+
+    /// N.
+    #[inline]
+    pub fn degree(&self) -> usize {
+        self.degree
+    }
+
+    /// Number of primes.
+    #[inline]
+    #[expect(clippy::len_without_is_empty, reason = "a basis is asked for its size, never for emptiness")]
+    pub fn len(&self) -> usize {
+        self.tables.len()
+    }
+
+    /// The transform of prime `i`.
+    ///
+    /// # Panics
+    /// When there is no such prime.
+    #[inline]
+    pub fn table(&self, i: usize) -> &NttTable {
+        &self.tables[i]
+    }
+
+    /// Prime `i`.
+    ///
+    /// # Panics
+    /// When there is no such prime.
+    #[inline]
+    pub fn modulus(&self, i: usize) -> &Modulus {
+        self.tables[i].modulus()
+    }
+
+    /// All primes in order.
+    pub fn moduli(&self) -> impl ExactSizeIterator<Item = &Modulus> + Clone {
+        self.tables.iter().map(NttTable::modulus)
+    }
+
+    /// Coefficients to values. Cost: one transform per limb.
+    pub fn forward(&self, mut poly: Poly<Coeff>) -> Poly<Ntt> {
+        self.each(&mut poly, |table, limb| table.forward(limb));
+        poly.relabel()
+    }
+
+    /// Values to coefficients. Cost: one inverse transform per limb.
+    pub fn inverse(&self, mut poly: Poly<Ntt>) -> Poly<Coeff> {
+        self.each(&mut poly, |table, limb| table.inverse(limb));
+        poly.relabel()
+    }
+
+    /// a += b.
+    ///
+    /// # Panics
+    /// When the shapes differ.
+    pub fn add_assign<F: Form>(&self, a: &mut Poly<F>, b: &Poly<F>) {
+        self.zip(a, b, scalar::add_assign);
+    }
+
+    /// a -= b.
+    ///
+    /// # Panics
+    /// When the shapes differ.
+    pub fn sub_assign<F: Form>(&self, a: &mut Poly<F>, b: &Poly<F>) {
+        self.zip(a, b, scalar::sub_assign);
+    }
+
+    /// a = -a.
+    pub fn neg_assign<F: Form>(&self, a: &mut Poly<F>) {
+        self.each(a, |table, limb| scalar::neg_assign(limb, table.modulus()));
+    }
+
+    /// a *= b, a product of polynomials because both are in the NTT domain.
+    ///
+    /// # Panics
+    /// When the shapes differ.
+    pub fn mul_assign(&self, a: &mut Poly<Ntt>, b: &Poly<Ntt>) {
+        self.zip(a, b, scalar::mul_assign);
+    }
+
+    /// out += a b.
+    ///
+    /// # Panics
+    /// When the shapes differ.
+    pub fn mul_add_assign(&self, out: &mut Poly<Ntt>, a: &Poly<Ntt>, b: &Poly<Ntt>) {
+        assert_eq!(a.limbs(), b.limbs(), "operands have as many limbs");
+        self.check(out, a);
+        for (((o, x), y), table) in out.iter_mut().zip(a.iter()).zip(b.iter()).zip(&self.tables) {
+            scalar::mul_add_assign(o, x, y, table.modulus());
+        }
+    }
+
+    /// a *= scalars, one prepared residue per limb.
+    pub fn mul_scalar_assign<F: Form>(&self, a: &mut Poly<F>, scalars: &[Shoup]) {
+        assert_eq!(a.limbs(), scalars.len(), "one residue per limb");
+        for ((limb, scalar), table) in a.iter_mut().zip(scalars).zip(&self.tables) {
+            scalar::mul_scalar_assign(limb, *scalar, table.modulus());
+        }
+    }
+
+    /// out += a scalars, one prepared residue per limb.
+    ///
+    /// # Panics
+    /// When the shapes differ.
+    pub fn mul_scalar_add_assign<F: Form>(&self, out: &mut Poly<F>, a: &Poly<F>, scalars: &[Shoup]) {
+        assert_eq!(a.limbs(), scalars.len(), "one residue per limb");
+        self.check(out, a);
+        for (((o, x), scalar), table) in out.iter_mut().zip(a.iter()).zip(scalars).zip(&self.tables) {
+            scalar::mul_scalar_add_assign(o, x, *scalar, table.modulus());
+        }
+    }
+
+    /// Small signed coefficients as residues for the first `limbs` primes.
+    ///
+    /// # Panics
+    /// When there are not N coefficients.
+    pub fn from_signed<T: Copy + Into<i64>>(&self, coefficients: &[T], limbs: usize) -> Poly<Coeff> {
+        assert_eq!(coefficients.len(), self.degree, "a polynomial has N coefficients");
+        let mut poly = Poly::zero(self.degree, limbs);
+        self.each(&mut poly, |table, limb| {
+            for (residue, c) in limb.iter_mut().zip(coefficients) {
+                *residue = table.modulus().from_signed((*c).into());
+            }
+        });
+        poly
+    }
+
+    /// Divides by the last prime of `poly` with rounding to the nearest integer, and drops that limb (K. Han and
+    /// D. Ki's RNS rescaling as SEAL orders it: add floor(q/2), subtract, multiply by the inverse).
+    ///
+    /// `tables` are the transforms for every limb of `poly`, in order; `inverses[i]` is 1/q_last mod prime i.
+    /// Cost: one inverse transform and one forward transform for each limb kept.
+    ///
+    /// # Panics
+    /// When the polynomial has fewer than two limbs or another number of limbs than there are tables.
+    pub fn divide_round_last(poly: Poly<Ntt>, tables: &[&NttTable], inverses: &[Shoup]) -> Poly<Ntt> {
+        assert_eq!(poly.limbs(), tables.len(), "one transform per limb");
+        assert_eq!(inverses.len() + 1, tables.len(), "one inverse per limb kept");
+        let last_table = tables[tables.len() - 1];
+        let last_modulus = last_table.modulus();
+        let degree = poly.degree();
+        let (mut kept, mut last) = poly.split_last().expect("at least two limbs");
+        last_table.inverse(&mut last);
+        let half = last_modulus.value() >> 1;
+        scalar::add_scalar_assign(&mut last, half, last_modulus);
+        let mut lifted = vec![0; degree];
+        for ((limb, table), inverse) in kept.iter_mut().zip(tables).zip(inverses) {
+            let modulus = table.modulus();
+            let half = modulus.reduce(half);
+            for (l, v) in lifted.iter_mut().zip(&last) {
+                *l = modulus.sub(modulus.reduce(*v), half);
+            }
+            table.forward(&mut lifted);
+            scalar::sub_assign(limb, &lifted, modulus);
+            scalar::mul_scalar_assign(limb, *inverse, modulus);
+        }
+        kept
+    }
+
+    fn each<F: Form>(&self, poly: &mut Poly<F>, mut f: impl FnMut(&NttTable, &mut [u64])) {
+        assert!(
+            poly.degree() == self.degree && poly.limbs() <= self.tables.len(),
+            "the polynomial is over this basis"
+        );
+        for (limb, table) in poly.iter_mut().zip(&self.tables) {
+            f(table, limb);
+        }
+    }
+
+    fn zip<F: Form>(&self, a: &mut Poly<F>, b: &Poly<F>, f: impl Fn(&mut [u64], &[u64], &Modulus)) {
+        self.check(a, b);
+        for ((x, y), table) in a.iter_mut().zip(b.iter()).zip(&self.tables) {
+            f(x, y, table.modulus());
+        }
+    }
+
+    fn check<F: Form>(&self, a: &Poly<F>, b: &Poly<F>) {
+        assert!(
+            a.degree() == self.degree && b.degree() == self.degree && a.limbs() == b.limbs(),
+            "operands have the shape of this basis"
+        );
+        assert!(a.limbs() <= self.tables.len(), "no more limbs than primes");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prime::chain_primes;
+
+    #[test]
+    fn dividing_by_the_last_prime_rounds_to_nearest() {
+        let degree = 16;
+        let basis = Basis::new(degree, &chain_primes(degree, &[30, 25]).unwrap()).unwrap();
+        let (q, p) = (basis.modulus(0).value() as i64, basis.modulus(1).value() as i64);
+        let values: Vec<i64> = [
+            0,
+            1,
+            -1,
+            p / 2,
+            p / 2 + 1,
+            -(p / 2),
+            -(p / 2) - 1,
+            p,
+            -p,
+            3 * p - 1,
+            3 * p + p / 2,
+            q - 1,
+            5,
+            6,
+            7,
+            8,
+        ]
+        .to_vec();
+        let poly = basis.forward(basis.from_signed(&values, 2));
+        let inverse = basis.modulus(0).shoup(basis.modulus(0).inv(p as u64));
+        let divided = Basis::divide_round_last(poly, &[basis.table(0), basis.table(1)], &[inverse]);
+        let divided = basis.inverse(divided);
+        for (x, r) in values.iter().zip(divided.limb(0)) {
+            let expected = (2 * x + p).div_euclid(2 * p);
+            assert_eq!(basis.modulus(0).centered(*r), expected, "{x} / {p}");
+        }
+    }
+
+    #[test]
+    fn a_prime_twice_or_a_foreign_prime_is_refused() {
+        let q = chain_primes(16, &[30]).unwrap()[0];
+        assert_eq!(Basis::new(16, &[q, q]).unwrap_err(), RingError::Repeated(q));
+        assert_eq!(Basis::new(16, &[q + 2]).unwrap_err(), RingError::NotAPrime(q + 2));
+        assert_eq!(
+            Basis::new(16, &[1_000_003]).unwrap_err(),
+            RingError::NotNttFriendly { modulus: 1_000_003, two_n: 32 }
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! Portable limb loops: the reference for every other kernel.
+
+use crate::modulus::{Modulus, Shoup, mul_wide, reduce_once};
+
+/// Forward negacyclic transform, decimation in time, lazy (Harvey 2014, Alg. 4).
+///
+/// `roots[m + i]` is psi^bitrev(i), for the layer with m blocks. In [0, q), out [0, q), bit-reversed order.
+/// Between layers values are in [0, 4q).
+pub fn ntt_forward(a: &mut [u64], roots: &[Shoup], modulus: &Modulus) {
+    let q = modulus.value();
+    let two_q = 2 * q;
+    let n = a.len();
+    let (mut m, mut width) = (1, n);
+    while m < n {
+        width /= 2;
+        for (block, root) in a.chunks_exact_mut(2 * width).zip(&roots[m..2 * m]) {
+            let (low, high) = block.split_at_mut(width);
+            for (x, y) in low.iter_mut().zip(high) {
+                let u = reduce_once(*x, two_q);
+                let v = root.mul_lazy(*y, q);
+                *x = u + v;
+                *y = u + two_q - v;
+            }
+        }
+        m *= 2;
+    }
+    for x in a {
+        *x = reduce_once(reduce_once(*x, two_q), q);
+    }
+}
+
+/// Inverse of [`ntt_forward`], with the division by N folded into the last layer (Harvey 2014, Alg. 3).
+///
+/// `roots[m + i]` is psi^-bitrev(i) for m >= 2; `last` holds (1/N, psi^-bitrev(0..)/N) for the last layer.
+/// In [0, q) bit-reversed, out [0, q). Between layers values are in [0, 2q).
+pub fn ntt_inverse(a: &mut [u64], roots: &[Shoup], last: (Shoup, Shoup), modulus: &Modulus) {
+    let q = modulus.value();
+    let two_q = 2 * q;
+    let n = a.len();
+    let (mut m, mut width) = (n / 2, 1);
+    while m > 1 {
+        for (block, root) in a.chunks_exact_mut(2 * width).zip(&roots[m..2 * m]) {
+            let (low, high) = block.split_at_mut(width);
+            for (x, y) in low.iter_mut().zip(high) {
+                let (u, v) = (*x, *y);
+                *x = reduce_once(u + v, two_q);
+                *y = root.mul_lazy(u + two_q - v, q);
+            }
+        }
+        m /= 2;
+        width *= 2;
+    }
+    let (low, high) = a.split_at_mut(width);
+    for (x, y) in low.iter_mut().zip(high) {
+        let (u, v) = (*x, *y);
+        *x = last.0.mul(u + v, q);
+        *y = last.1.mul(u + two_q - v, q);
+    }
+}
+
+/// a += b. In [0, q), out [0, q).
+pub fn add_assign(a: &mut [u64], b: &[u64], modulus: &Modulus) {
+    for (x, y) in a.iter_mut().zip(b) {
+        *x = modulus.add(*x, *y);
+    }
+}
+
+/// a -= b. In [0, q), out [0, q).
+pub fn sub_assign(a: &mut [u64], b: &[u64], modulus: &Modulus) {
+    for (x, y) in a.iter_mut().zip(b) {
+        *x = modulus.sub(*x, *y);
+    }
+}
+
+/// a = -a. In [0, q), out [0, q).
+pub fn neg_assign(a: &mut [u64], modulus: &Modulus) {
+    for x in a {
+        *x = modulus.neg(*x);
+    }
+}
+
+/// a *= b, word by word. In any, out [0, q).
+pub fn mul_assign(a: &mut [u64], b: &[u64], modulus: &Modulus) {
+    for (x, y) in a.iter_mut().zip(b) {
+        *x = modulus.mul(*x, *y);
+    }
+}
+
+/// out += a * b, word by word. `out` in [0, q), a and b in [0, q), out [0, q).
+pub fn mul_add_assign(out: &mut [u64], a: &[u64], b: &[u64], modulus: &Modulus) {
+    for ((o, x), y) in out.iter_mut().zip(a).zip(b) {
+        let (high, low) = mul_wide(*x, *y);
+        // q^2 + q < 2^123: no carry out of the high word.
+        let (low, carry) = low.overflowing_add(*o);
+        *o = modulus.reduce_wide(high + u64::from(carry), low);
+    }
+}
+
+/// a *= constant. In any, out [0, q).
+pub fn mul_scalar_assign(a: &mut [u64], scalar: Shoup, modulus: &Modulus) {
+    for x in a {
+        *x = scalar.mul(*x, modulus.value());
+    }
+}
+
+/// out += a * constant. `out` in [0, q), a any, out [0, q).
+pub fn mul_scalar_add_assign(out: &mut [u64], a: &[u64], scalar: Shoup, modulus: &Modulus) {
+    for (o, x) in out.iter_mut().zip(a) {
+        *o = modulus.add(*o, scalar.mul(*x, modulus.value()));
+    }
+}
+
+/// a += constant in [0, q). In [0, q), out [0, q).
+pub fn add_scalar_assign(a: &mut [u64], scalar: u64, modulus: &Modulus) {
+    for x in a {
+        *x = modulus.add(*x, scalar);
+    }
+}

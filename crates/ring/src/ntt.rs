@@ -1,0 +1,171 @@
+//! The negacyclic number-theoretic transform modulo one prime.
+
+use crate::kernel::scalar;
+use crate::modulus::Shoup;
+use crate::prime::minimal_root;
+use crate::{Modulus, RingError};
+
+/// Tables for one prime and one degree.
+///
+/// Order and root are SEAL's: with psi the smallest primitive 2N-th root of unity, output word i of the forward
+/// transform is p(psi^(2 bitrev(i) + 1)), bitrev over log2 N bits.
+///
+/// Memory: 32 N bytes.
+#[derive(Debug, Clone)]
+pub struct NttTable {
+    modulus: Modulus,
+    degree: usize,
+    root: u64,
+    forward: Vec<Shoup>,
+    inverse: Vec<Shoup>,
+    inverse_last: (Shoup, Shoup),
+}
+
+impl NttTable {
+    /// Tables for a prime that is 1 mod 2N.
+    ///
+    /// # Errors
+    /// [`RingError::Degree`] unless N is a power of two in [8, 131072]; [`RingError::NotNttFriendly`] when the prime
+    /// has no 2N-th root of unity.
+    pub fn new(modulus: Modulus, degree: usize) -> Result<Self, RingError> {
+        if !degree.is_power_of_two() || !(8..=131_072).contains(&degree) {
+            return Err(RingError::Degree(degree));
+        }
+        let root = minimal_root(&modulus, degree)?;
+        let powers = |base: u64| {
+            let mut table = vec![Shoup::default(); degree];
+            let mut power = 1;
+            for i in 0..degree {
+                table[bit_reverse(i, degree.trailing_zeros())] = modulus.shoup(power);
+                power = modulus.mul(power, base);
+            }
+            table
+        };
+        let inverse = powers(modulus.inv(root));
+        let inverse_degree = modulus.inv(degree as u64);
+        let inverse_last =
+            (modulus.shoup(inverse_degree), modulus.shoup(modulus.mul(inverse_degree, inverse[1].value)));
+        Ok(Self { modulus, degree, root, forward: powers(root), inverse, inverse_last })
+    }
+
+    /// The prime.
+    #[inline]
+    pub fn modulus(&self) -> &Modulus {
+        &self.modulus
+    }
+
+    /// N.
+    #[inline]
+    pub fn degree(&self) -> usize {
+        self.degree
+    }
+
+    /// psi.
+    pub fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// Coefficients in [0, q) to values in [0, q), in place. Cost: one transform, N/2 log2 N butterflies.
+    ///
+    /// # Panics
+    /// When `limb` does not hold N words.
+    pub fn forward(&self, limb: &mut [u64]) {
+        assert_eq!(limb.len(), self.degree, "a limb holds N words");
+        scalar::ntt_forward(limb, &self.forward, &self.modulus);
+    }
+
+    /// Values in [0, q) to coefficients in [0, q), in place.
+    ///
+    /// # Panics
+    /// When `limb` does not hold N words.
+    pub fn inverse(&self, limb: &mut [u64]) {
+        assert_eq!(limb.len(), self.degree, "a limb holds N words");
+        scalar::ntt_inverse(limb, &self.inverse, self.inverse_last, &self.modulus);
+    }
+}
+
+/// The lowest `bits` bits of `i` in reverse order.
+#[inline]
+pub fn bit_reverse(i: usize, bits: u32) -> usize {
+    if bits == 0 { 0 } else { i.reverse_bits() >> (usize::BITS - bits) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prime::chain_primes;
+    use proptest::prelude::*;
+
+    fn table(degree: usize, bits: u32) -> NttTable {
+        NttTable::new(Modulus::new(chain_primes(degree, &[bits]).unwrap()[0]).unwrap(), degree).unwrap()
+    }
+
+    fn words(seed: u64, n: usize, q: u64) -> Vec<u64> {
+        let mut state = seed;
+        (0..n)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state ^ (state >> 29)) % q
+            })
+            .collect()
+    }
+
+    #[test]
+    fn output_is_the_polynomial_at_the_odd_powers_of_psi() {
+        for (degree, bits) in [(16, 20), (64, 30), (256, 60)] {
+            let t = table(degree, bits);
+            let m = t.modulus();
+            let p = words(7, degree, m.value());
+            let mut values = p.clone();
+            t.forward(&mut values);
+            for (i, value) in values.iter().enumerate() {
+                let x = m.pow(t.root(), 2 * bit_reverse(i, degree.trailing_zeros()) as u64 + 1);
+                let expected = p.iter().rev().fold(0, |acc, c| m.add(m.mul(acc, x), *c));
+                assert_eq!(*value, expected, "N={degree} i={i}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn products_are_negacyclic_and_the_inverse_inverts(log in 3u32..8, bits in 20u32..=60, seed: u64) {
+            let degree = 1usize << log;
+            let t = table(degree, bits);
+            let m = *t.modulus();
+            let (a, b) = (words(seed, degree, m.value()), words(!seed, degree, m.value()));
+            let mut naive = vec![0; degree];
+            for (i, x) in a.iter().enumerate() {
+                for (j, y) in b.iter().enumerate() {
+                    let p = m.mul(*x, *y);
+                    let k = (i + j) % degree;
+                    naive[k] = if i + j < degree { m.add(naive[k], p) } else { m.sub(naive[k], p) };
+                }
+            }
+            let (mut fa, mut fb) = (a.clone(), b);
+            t.forward(&mut fa);
+            t.forward(&mut fb);
+            scalar::mul_assign(&mut fa, &fb, &m);
+            t.inverse(&mut fa);
+            prop_assert_eq!(fa, naive);
+            let mut round = a.clone();
+            t.forward(&mut round);
+            t.inverse(&mut round);
+            prop_assert_eq!(round, a);
+        }
+    }
+
+    #[test]
+    fn extreme_words_stay_within_bounds() {
+        for bits in [20, 30, 47, 50, 60] {
+            let t = table(1024, bits);
+            let q = t.modulus().value();
+            let all = vec![q - 1; 1024];
+            let mut x = all.clone();
+            t.forward(&mut x);
+            assert!(x.iter().all(|v| *v < q));
+            t.inverse(&mut x);
+            assert_eq!(x, all);
+        }
+    }
+}
