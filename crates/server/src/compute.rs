@@ -1,0 +1,219 @@
+//! The compute pool: threads of their own for everything that costs CPU, apart from the threads that talk to the
+//! network. Work is queued in two bounded lanes served in turn, so a flood of requests to validate cannot starve
+//! the jobs that were already accepted, nor the other way round. A panic ends one piece of work, never a thread.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+/// Which queue a piece of work waits in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Parsing, decoding and checking what a client sent.
+    Validate,
+    /// Evaluating an accepted job.
+    Evaluate,
+}
+
+/// Why a piece of work has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ComputeError {
+    /// The lane holds as much as it may.
+    #[error("{waiting} pieces of work are waiting, the most this lane holds")]
+    LaneFull {
+        /// Pieces waiting in the lane.
+        waiting: usize,
+    },
+    /// The work panicked; the panic is a bug, and is contained.
+    #[error("the work panicked")]
+    Panicked,
+    /// The pool is shutting down.
+    #[error("the compute pool is shutting down")]
+    ShuttingDown,
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+struct Queues {
+    validate: VecDeque<Work>,
+    evaluate: VecDeque<Work>,
+    evaluate_next: bool,
+    closed: bool,
+}
+
+impl Queues {
+    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Work> {
+        match lane {
+            Lane::Validate => &mut self.validate,
+            Lane::Evaluate => &mut self.evaluate,
+        }
+    }
+
+    /// The next piece of work, from the lane whose turn it is if it has one.
+    fn next(&mut self) -> Option<Work> {
+        let (first, second) = if self.evaluate_next {
+            (&mut self.evaluate, &mut self.validate)
+        } else {
+            (&mut self.validate, &mut self.evaluate)
+        };
+        self.evaluate_next = !self.evaluate_next;
+        first.pop_front().or_else(|| second.pop_front())
+    }
+}
+
+struct Shared {
+    queues: Mutex<Queues>,
+    work_arrived: Condvar,
+    lane_capacity: usize,
+}
+
+/// A fixed number of threads that run CPU-bound work.
+pub struct Compute {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Compute {
+    /// Starts `threads` threads (at least one); each lane holds up to `lane_capacity` waiting pieces of work.
+    ///
+    /// # Errors
+    /// When the operating system refuses a thread.
+    pub fn start(threads: usize, lane_capacity: usize) -> std::io::Result<Self> {
+        let shared =
+            Arc::new(Shared { queues: Mutex::default(), work_arrived: Condvar::new(), lane_capacity });
+        let mut pool = Self { shared, threads: Vec::new() };
+        for index in 0..threads.max(1) {
+            let shared = Arc::clone(&pool.shared);
+            let builder = std::thread::Builder::new().name(format!("hei-compute-{index}"));
+            pool.threads.push(builder.spawn(move || serve(&shared))?);
+        }
+        Ok(pool)
+    }
+
+    /// How many threads there are.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Runs `work` on one of the threads and waits for its value without blocking this one.
+    ///
+    /// # Errors
+    /// [`ComputeError::LaneFull`] at once when the lane is full; [`ComputeError::Panicked`] when the work panicked.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ComputeError> {
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut queues = crate::locked(&self.shared.queues);
+            if queues.closed {
+                return Err(ComputeError::ShuttingDown);
+            }
+            let queue = queues.lane(lane);
+            if queue.len() >= self.shared.lane_capacity {
+                return Err(ComputeError::LaneFull { waiting: queue.len() });
+            }
+            queue.push_back(Box::new(move || {
+                let done = catch_unwind(AssertUnwindSafe(work)).map_err(|_| ComputeError::Panicked);
+                // The caller may have gone away; then nobody wants the value.
+                drop(sender.send(done));
+            }));
+        }
+        self.shared.work_arrived.notify_one();
+        receiver.await.unwrap_or(Err(ComputeError::ShuttingDown))
+    }
+}
+
+impl Drop for Compute {
+    /// Lets the threads finish what is queued, and end.
+    fn drop(&mut self) {
+        crate::locked(&self.shared.queues).closed = true;
+        self.shared.work_arrived.notify_all();
+    }
+}
+
+fn serve(shared: &Shared) {
+    loop {
+        let work = {
+            let mut queues = crate::locked(&shared.queues);
+            loop {
+                if let Some(work) = queues.next() {
+                    break work;
+                }
+                if queues.closed {
+                    return;
+                }
+                queues = shared.work_arrived.wait(queues).unwrap_or_else(PoisonError::into_inner);
+            }
+        };
+        work();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_the_work_and_not_the_thread() {
+        let pool = Compute::start(1, 4).unwrap();
+        let panicked = pool.run(Lane::Evaluate, || -> u32 { panic!("on purpose") }).await;
+        assert_eq!(panicked, Err(ComputeError::Panicked));
+        assert_eq!(pool.run(Lane::Evaluate, || 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn a_full_lane_refuses_at_once_and_the_other_lane_is_served() {
+        let pool = Arc::new(Compute::start(1, 1).unwrap());
+        let (release, wait) = mpsc::channel::<()>();
+        let (started, has_started) = oneshot::channel();
+        let busy = {
+            let pool = Arc::clone(&pool);
+            tokio::spawn(async move {
+                pool.run(Lane::Validate, move || {
+                    started.send(()).unwrap();
+                    wait.recv().unwrap();
+                })
+                .await
+            })
+        };
+        has_started.await.unwrap();
+        // The one thread is busy: the first piece in each lane waits, the second is refused.
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut queued = Vec::new();
+        for lane in [Lane::Validate, Lane::Evaluate] {
+            let (order, work_pool) = (Arc::clone(&order), Arc::clone(&pool));
+            let mut work = Box::pin(async move {
+                work_pool.run(lane, move || crate::locked(&order).push(lane)).await
+            });
+            assert!(futures_poll_once(&mut work).await.is_none());
+            queued.push(work);
+            assert_eq!(pool.run(lane, || ()).await, Err(ComputeError::LaneFull { waiting: 1 }));
+        }
+        release.send(()).unwrap();
+        busy.await.unwrap().unwrap();
+        for work in queued {
+            work.await.unwrap();
+        }
+        assert_eq!(*crate::locked(&order), [Lane::Evaluate, Lane::Validate], "the lanes take turns");
+    }
+
+    /// Polls a future once and says whether it is ready.
+    async fn futures_poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+        std::future::poll_fn(|context| {
+            std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
+                std::task::Poll::Ready(value) => Some(value),
+                std::task::Poll::Pending => None,
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,272 @@
+//! What the server remembers: jobs, their results, and which idempotency key made which job.
+//!
+//! The [`Store`] trait states the promises; [`memory::MemoryStore`] keeps them for the life of the process.
+//! A store knows neither HTTP nor cryptography: results are octets to it.
+
+pub mod memory;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::clock::Moment;
+use crate::id::{IdempotencyKey, JobId, Tenant};
+
+/// An answer that a store may need I/O for.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where a job stands. The order is the rank: a reader never sees it decrease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum JobState {
+    /// Accepted, not yet started.
+    Queued,
+    /// A worker evaluates it.
+    Running,
+    /// Terminal, with a result.
+    Completed,
+    /// Terminal, with a failure code.
+    Failed,
+}
+
+impl JobState {
+    /// Whether nothing about the job will ever change again.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed)
+    }
+
+    /// The word of the protocol.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// How the submitter wants the result's octets written into a JSON body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResultText {
+    /// Lower-case hexadecimal.
+    Hex,
+    /// RFC 4648 section 4, padded.
+    Base64,
+}
+
+/// What is fixed about a job when it is accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobFacts {
+    /// Its name.
+    pub id: JobId,
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// The model it evaluates.
+    pub model_id: Arc<str>,
+    /// The model's version.
+    pub version: Arc<str>,
+    /// The parameter set of its result, 64 hexadecimal digits.
+    pub params_id: Arc<str>,
+    /// Rows in the batch.
+    pub batch_size: u32,
+    /// How JSON bodies carry the result.
+    pub result_text: ResultText,
+    /// When it was accepted.
+    pub created_at: Moment,
+    /// Until when it can be read.
+    pub expires_at: Moment,
+    /// The most octets its result can have; reserved until the real size is known.
+    pub max_result_bytes: u64,
+}
+
+/// Why a job failed, as its owner sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JobFailure {
+    /// The plan could not be evaluated on these ciphertexts.
+    EvaluationFailed,
+    /// The caller's deadline or the server's run limit passed first.
+    JobDeadlineExceeded,
+    /// The worker vanished and the server's own attempts are used up.
+    WorkerLost,
+    /// The result is larger than the server keeps.
+    ResultTooLarge,
+    /// A bug on the server.
+    InternalError,
+}
+
+impl JobFailure {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::EvaluationFailed => "EVALUATION_FAILED",
+            Self::JobDeadlineExceeded => "JOB_DEADLINE_EXCEEDED",
+            Self::WorkerLost => "WORKER_LOST",
+            Self::ResultTooLarge => "RESULT_TOO_LARGE",
+            Self::InternalError => "INTERNAL_ERROR",
+        }
+    }
+
+    /// Whether submitting the same inputs again, as a new job, may succeed.
+    #[must_use]
+    pub const fn retryable(self) -> bool {
+        matches!(self, Self::JobDeadlineExceeded | Self::WorkerLost)
+    }
+
+    /// The fixed sentence that goes with the code.
+    #[must_use]
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::EvaluationFailed => "The model could not be evaluated on these ciphertexts",
+            Self::JobDeadlineExceeded => "The deadline passed before the result was ready",
+            Self::WorkerLost => "The worker evaluating this job was lost",
+            Self::ResultTooLarge => "The result exceeds what the server keeps",
+            Self::InternalError => "The server failed to evaluate this job",
+        }
+    }
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The result's octets and their SHA-256.
+    Completed {
+        /// One container.
+        result: Bytes,
+        /// SHA-256 of `result`.
+        digest: [u8; 32],
+    },
+    /// No result.
+    Failed(JobFailure),
+}
+
+/// A job as it stands.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What never changes.
+    pub facts: Arc<JobFacts>,
+    /// Its rank.
+    pub state: JobState,
+    /// Set with `running`.
+    pub started_at: Option<Moment>,
+    /// Set with a terminal state.
+    pub finished_at: Option<Moment>,
+    /// Set with a terminal state, immutable from then on.
+    pub outcome: Option<Arc<Outcome>>,
+}
+
+/// What a tenant's job id leads to. A foreign job is `Missing`, as one that never was.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// The job.
+    Found(Job),
+    /// It was this tenant's, and is past its expiry.
+    Expired,
+    /// There is no such job for this tenant.
+    Missing,
+}
+
+/// SHA-256 over method, path, media type and body: what makes two requests under one key the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+/// What an idempotency key means for the request that carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// New: the caller must [`Store::accept`] under the key or [`Store::release`] it.
+    Fresh,
+    /// The same request already made this job.
+    Replay(JobId),
+    /// Another request with this key is being validated.
+    InProgress,
+    /// A different request was accepted under this key.
+    Reused,
+}
+
+/// Why there is no room for a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    /// The tenant has as many unfinished jobs as it may.
+    #[error("the tenant has {active} unfinished jobs, the most it may have")]
+    Tenant {
+        /// Unfinished jobs.
+        active: u32,
+    },
+    /// The store holds as much as it may.
+    #[error("the store is full; the next job expires in {retry_after:?}")]
+    Full {
+        /// When the oldest record expires.
+        retry_after: Duration,
+    },
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No room for another job.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
+    /// A job was asked to move to a state that does not follow the one it is in.
+    #[error("job {id} is {from:?} and cannot become {to:?}")]
+    NotMonotone {
+        /// The job.
+        id: JobId,
+        /// Its state.
+        from: JobState,
+        /// The refused state.
+        to: JobState,
+    },
+    /// The job is not in the store.
+    #[error("job {0} is not in the store")]
+    UnknownJob(JobId),
+}
+
+/// Jobs with monotonic states and immutable outcomes, by tenant; idempotency records.
+///
+/// Promises every implementation keeps: a state's rank never decreases; an outcome never changes; a job of
+/// another tenant is [`Lookup::Missing`]; nothing disappears before its `expires_at`; a key accepted with a job
+/// leads to that job for at least as long as the job lives.
+pub trait Store: Send + Sync + 'static {
+    /// Whether a job of this tenant would be accepted now.
+    fn room<'a>(&'a self, tenant: &'a Tenant) -> Pending<'a, Result<(), StoreError>>;
+
+    /// What `key` means for a request with this fingerprint; claims it when it is new.
+    fn claim<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        key: &'a IdempotencyKey,
+        fingerprint: Fingerprint,
+    ) -> Pending<'a, Result<Claim, StoreError>>;
+
+    /// Gives up a claim: the request was refused, the key is as if never used.
+    fn release<'a>(&'a self, tenant: &'a Tenant, key: &'a IdempotencyKey) -> Pending<'a, ()>;
+
+    /// Records a queued job, and in the same step binds the claimed key to it.
+    fn accept(&self, facts: JobFacts, key: Option<IdempotencyKey>) -> Pending<'_, Result<(), StoreError>>;
+
+    /// Moves a job from queued to running.
+    fn start(&self, id: JobId) -> Pending<'_, Result<(), StoreError>>;
+
+    /// Moves a job to its terminal state, once.
+    fn finish(&self, id: JobId, outcome: Outcome) -> Pending<'_, Result<(), StoreError>>;
+
+    /// The job as it stands.
+    fn read<'a>(&'a self, tenant: &'a Tenant, id: JobId) -> Pending<'a, Result<Lookup, StoreError>>;
+
+    /// The job once its state is beyond `seen`, or whatever the lookup is when there is no such job. Waits
+    /// without limit; the caller sets one.
+    fn read_beyond<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        id: JobId,
+        seen: JobState,
+    ) -> Pending<'a, Result<Lookup, StoreError>>;
+
+    /// Jobs that are queued or running.
+    fn unfinished(&self) -> Pending<'_, u64>;
+}

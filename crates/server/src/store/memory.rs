@@ -1,0 +1,290 @@
+//! Jobs in memory: bounded in records and octets, gone with the process.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{
+    Claim, Fingerprint, Job, JobFacts, JobState, Lookup, NoRoom, Outcome, Pending, Store, StoreError,
+};
+use crate::clock::{Clock, Moment};
+use crate::id::{IdempotencyKey, JobId, Tenant};
+
+/// How much a [`MemoryStore`] holds, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Unfinished jobs of one tenant.
+    pub active_jobs_per_tenant: u32,
+    /// Jobs that can be read, over all tenants.
+    pub jobs: usize,
+    /// Octets of results, over all tenants; those of unfinished jobs count as reserved.
+    pub result_bytes: u64,
+    /// How long an idempotency key is remembered, at least.
+    pub idempotency_ttl: Duration,
+    /// How long an expired job is still told apart from one that never was.
+    pub tombstone_ttl: Duration,
+}
+
+/// A [`Store`] in memory.
+pub struct MemoryStore {
+    capacity: Capacity,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: HashMap<JobId, Record>,
+    /// Unfinished jobs; a tenant without any has no entry.
+    active: HashMap<Tenant, u32>,
+    keys: HashMap<(Tenant, IdempotencyKey), KeyRecord>,
+    /// What ends when, earliest first within one lifetime.
+    job_ends: VecDeque<(Moment, JobId)>,
+    tombstone_ends: VecDeque<(Moment, JobId)>,
+    key_ends: VecDeque<(Moment, (Tenant, IdempotencyKey))>,
+    live: usize,
+    result_bytes: u64,
+}
+
+enum Record {
+    Live(watch::Sender<Job>),
+    Tombstone(Tenant),
+}
+
+enum KeyRecord {
+    /// Claimed by a request under validation.
+    Pending(Fingerprint),
+    /// The request made a job.
+    Bound { fingerprint: Fingerprint, job: JobId },
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new(capacity: Capacity, clock: Arc<dyn Clock>) -> Self {
+        Self { capacity, clock, state: Mutex::default() }
+    }
+
+    /// The state, with everything past its time removed.
+    fn swept(&self) -> MutexGuard<'_, State> {
+        let mut state = crate::locked(&self.state);
+        state.sweep(self.clock.now(), self.capacity);
+        state
+    }
+
+    fn check_room(&self, state: &State, tenant: &Tenant, reserve: u64) -> Result<(), NoRoom> {
+        let active = state.active.get(tenant).copied().unwrap_or(0);
+        if active >= self.capacity.active_jobs_per_tenant {
+            return Err(NoRoom::Tenant { active });
+        }
+        let bytes = state.result_bytes.saturating_add(reserve);
+        if state.live >= self.capacity.jobs || bytes > self.capacity.result_bytes {
+            let now = self.clock.now();
+            let retry_after = state.job_ends.front().map_or(Duration::from_secs(1), |(end, _)| end.since(now));
+            return Err(NoRoom::Full { retry_after });
+        }
+        Ok(())
+    }
+
+    fn advance(
+        &self,
+        id: JobId,
+        to: JobState,
+        change: impl FnOnce(&mut Job, Moment),
+    ) -> Result<(), StoreError> {
+        let mut state = self.swept();
+        let now = self.clock.now();
+        let Some(Record::Live(sender)) = state.jobs.get(&id) else { return Err(StoreError::UnknownJob(id)) };
+        let from = sender.borrow().state;
+        let follows = match to {
+            JobState::Queued => false,
+            JobState::Running => from == JobState::Queued,
+            JobState::Completed | JobState::Failed => !from.is_terminal(),
+        };
+        if !follows {
+            return Err(StoreError::NotMonotone { id, from, to });
+        }
+        let mut settled = None;
+        sender.send_modify(|job| {
+            job.state = to;
+            change(job, now);
+            if let Some(outcome) = &job.outcome {
+                settled = Some((Arc::clone(&job.facts), outcome_bytes(outcome)));
+            }
+        });
+        if let Some((facts, bytes)) = settled {
+            state.result_bytes = state.result_bytes.saturating_sub(facts.max_result_bytes).saturating_add(bytes);
+            if let Some(active) = state.active.get_mut(&facts.tenant) {
+                *active = active.saturating_sub(1);
+                if *active == 0 {
+                    state.active.remove(&facts.tenant);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, tenant: &Tenant, id: JobId) -> Result<watch::Receiver<Job>, Lookup> {
+        let state = self.swept();
+        match state.jobs.get(&id) {
+            Some(Record::Live(sender)) if sender.borrow().facts.tenant == *tenant => Ok(sender.subscribe()),
+            Some(Record::Tombstone(owner)) if owner == tenant => Err(Lookup::Expired),
+            Some(_) | None => Err(Lookup::Missing),
+        }
+    }
+}
+
+impl State {
+    fn sweep(&mut self, now: Moment, capacity: Capacity) {
+        while let Some((end, id)) = self.job_ends.front().copied().filter(|(end, _)| *end <= now) {
+            self.job_ends.pop_front();
+            let Some(Record::Live(sender)) = self.jobs.get(&id) else { continue };
+            let job = sender.borrow().clone();
+            let Some(outcome) = job.outcome else {
+                // Still evaluated: it keeps its record until it has an outcome.
+                self.job_ends.push_back((now.plus(Duration::from_secs(60)), id));
+                continue;
+            };
+            self.result_bytes = self.result_bytes.saturating_sub(outcome_bytes(&outcome));
+            self.live = self.live.saturating_sub(1);
+            self.jobs.insert(id, Record::Tombstone(job.facts.tenant.clone()));
+            self.tombstone_ends.push_back((end.plus(capacity.tombstone_ttl), id));
+        }
+        while let Some((end, id)) = self.tombstone_ends.front().copied() {
+            if end > now && self.tombstone_ends.len() <= capacity.jobs {
+                break;
+            }
+            self.tombstone_ends.pop_front();
+            self.jobs.remove(&id);
+        }
+        while self.key_ends.front().is_some_and(|(end, _)| *end <= now) {
+            if let Some((_, key)) = self.key_ends.pop_front() {
+                self.keys.remove(&key);
+            }
+        }
+    }
+}
+
+fn outcome_bytes(outcome: &Outcome) -> u64 {
+    match outcome {
+        Outcome::Completed { result, .. } => result.len() as u64,
+        Outcome::Failed(_) => 0,
+    }
+}
+
+impl Store for MemoryStore {
+    fn room<'a>(&'a self, tenant: &'a Tenant) -> Pending<'a, Result<(), StoreError>> {
+        Box::pin(async move { Ok(self.check_room(&self.swept(), tenant, 0)?) })
+    }
+
+    fn claim<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        key: &'a IdempotencyKey,
+        fingerprint: Fingerprint,
+    ) -> Pending<'a, Result<Claim, StoreError>> {
+        Box::pin(async move {
+            let mut state = self.swept();
+            let name = (tenant.clone(), key.clone());
+            Ok(match state.keys.get(&name) {
+                None => {
+                    state.keys.insert(name, KeyRecord::Pending(fingerprint));
+                    Claim::Fresh
+                }
+                Some(KeyRecord::Pending(_)) => Claim::InProgress,
+                Some(KeyRecord::Bound { fingerprint: first, job }) if *first == fingerprint => Claim::Replay(*job),
+                Some(KeyRecord::Bound { .. }) => Claim::Reused,
+            })
+        })
+    }
+
+    fn release<'a>(&'a self, tenant: &'a Tenant, key: &'a IdempotencyKey) -> Pending<'a, ()> {
+        Box::pin(async move {
+            let mut state = self.swept();
+            let name = (tenant.clone(), key.clone());
+            if matches!(state.keys.get(&name), Some(KeyRecord::Pending(_))) {
+                state.keys.remove(&name);
+            }
+        })
+    }
+
+    fn accept(&self, facts: JobFacts, key: Option<IdempotencyKey>) -> Pending<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let mut state = self.swept();
+            self.check_room(&state, &facts.tenant, facts.max_result_bytes)?;
+            if let Some(key) = key {
+                let name = (facts.tenant.clone(), key);
+                if let Some(KeyRecord::Pending(fingerprint)) = state.keys.get(&name) {
+                    let bound = KeyRecord::Bound { fingerprint: *fingerprint, job: facts.id };
+                    let end = facts.expires_at.max(facts.created_at.plus(self.capacity.idempotency_ttl));
+                    state.key_ends.push_back((end, name.clone()));
+                    state.keys.insert(name, bound);
+                }
+            }
+            *state.active.entry(facts.tenant.clone()).or_insert(0) += 1;
+            state.live += 1;
+            state.result_bytes = state.result_bytes.saturating_add(facts.max_result_bytes);
+            state.job_ends.push_back((facts.expires_at, facts.id));
+            let id = facts.id;
+            let facts = Arc::new(facts);
+            let job = Job { facts, state: JobState::Queued, started_at: None, finished_at: None, outcome: None };
+            state.jobs.insert(id, Record::Live(watch::Sender::new(job)));
+            Ok(())
+        })
+    }
+
+    fn start(&self, id: JobId) -> Pending<'_, Result<(), StoreError>> {
+        Box::pin(async move { self.advance(id, JobState::Running, |job, now| job.started_at = Some(now)) })
+    }
+
+    fn finish(&self, id: JobId, outcome: Outcome) -> Pending<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let to = match outcome {
+                Outcome::Completed { .. } => JobState::Completed,
+                Outcome::Failed(_) => JobState::Failed,
+            };
+            self.advance(id, to, |job, now| {
+                job.finished_at = Some(now);
+                job.outcome = Some(Arc::new(outcome));
+            })
+        })
+    }
+
+    fn read<'a>(&'a self, tenant: &'a Tenant, id: JobId) -> Pending<'a, Result<Lookup, StoreError>> {
+        Box::pin(async move {
+            Ok(match self.lookup(tenant, id) {
+                Ok(receiver) => Lookup::Found(receiver.borrow().clone()),
+                Err(other) => other,
+            })
+        })
+    }
+
+    fn read_beyond<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        id: JobId,
+        seen: JobState,
+    ) -> Pending<'a, Result<Lookup, StoreError>> {
+        Box::pin(async move {
+            let mut receiver = match self.lookup(tenant, id) {
+                Ok(receiver) => receiver,
+                Err(other) => return Ok(other),
+            };
+            let beyond = receiver.wait_for(|job| job.state > seen).await.map(|job| job.clone());
+            match beyond {
+                Ok(job) => Ok(Lookup::Found(job)),
+                Err(_) => self.read(tenant, id).await,
+            }
+        })
+    }
+
+    fn unfinished(&self) -> Pending<'_, u64> {
+        Box::pin(async move { self.swept().active.values().map(|count| u64::from(*count)).sum() })
+    }
+}
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;

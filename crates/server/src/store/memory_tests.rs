@@ -1,0 +1,179 @@
+use bytes::Bytes;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::store::{JobFailure, ResultText};
+
+const TTL: Duration = Duration::from_secs(3600);
+
+fn store_with(change: impl FnOnce(&mut Capacity)) -> (MemoryStore, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::at(Moment::from_unix_millis(1_000_000)));
+    let mut capacity = Capacity {
+        active_jobs_per_tenant: 4,
+        jobs: 100,
+        result_bytes: 1 << 20,
+        idempotency_ttl: TTL,
+        tombstone_ttl: TTL,
+    };
+    change(&mut capacity);
+    (MemoryStore::new(capacity, Arc::clone(&clock) as Arc<dyn Clock>), clock)
+}
+
+fn tenant(name: &str) -> Tenant {
+    Tenant::from_header(Some(name.as_bytes())).unwrap()
+}
+
+fn facts(clock: &ManualClock, owner: &str) -> JobFacts {
+    JobFacts {
+        id: JobId::random().unwrap(),
+        tenant: tenant(owner),
+        model_id: "m".into(),
+        version: "1.0.0".into(),
+        params_id: "00".into(),
+        batch_size: 1,
+        result_text: ResultText::Hex,
+        created_at: clock.now(),
+        expires_at: clock.now().plus(TTL),
+        max_result_bytes: 1000,
+    }
+}
+
+fn completed(bytes: &'static [u8]) -> Outcome {
+    Outcome::Completed { result: Bytes::from_static(bytes), digest: [0; 32] }
+}
+
+async fn found(store: &MemoryStore, owner: &str, id: JobId) -> Job {
+    match store.read(&tenant(owner), id).await.unwrap() {
+        Lookup::Found(job) => job,
+        other => unreachable!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_state_never_goes_back_and_an_outcome_never_changes() {
+    let (store, clock) = store_with(|_| {});
+    let job = facts(&clock, "a");
+    let id = job.id;
+    assert!(matches!(store.start(id).await, Err(StoreError::UnknownJob(_))));
+    store.accept(job, None).await.unwrap();
+    assert_eq!(found(&store, "a", id).await.state, JobState::Queued);
+    store.start(id).await.unwrap();
+    assert!(matches!(store.start(id).await, Err(StoreError::NotMonotone { .. })));
+    store.finish(id, completed(b"one")).await.unwrap();
+    let first = found(&store, "a", id).await;
+    assert!(matches!(store.start(id).await, Err(StoreError::NotMonotone { .. })));
+    assert!(matches!(store.finish(id, completed(b"two")).await, Err(StoreError::NotMonotone { .. })));
+    let failed = Outcome::Failed(JobFailure::InternalError);
+    assert!(matches!(store.finish(id, failed).await, Err(StoreError::NotMonotone { .. })));
+    let second = found(&store, "a", id).await;
+    assert_eq!(first.outcome, second.outcome);
+    assert_eq!(first.finished_at, second.finished_at);
+}
+
+#[tokio::test]
+async fn a_foreign_job_is_missing() {
+    let (store, clock) = store_with(|_| {});
+    let job = facts(&clock, "a");
+    let id = job.id;
+    store.accept(job, None).await.unwrap();
+    assert!(matches!(store.read(&tenant("b"), id).await.unwrap(), Lookup::Missing));
+    let beyond = store.read_beyond(&tenant("b"), id, JobState::Queued).await.unwrap();
+    assert!(matches!(beyond, Lookup::Missing));
+}
+
+#[tokio::test]
+async fn a_waiter_wakes_when_the_state_moves_on() {
+    let (store, clock) = store_with(|_| {});
+    let job = facts(&clock, "a");
+    let id = job.id;
+    store.accept(job, None).await.unwrap();
+    let store = Arc::new(store);
+    let waiter = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.read_beyond(&tenant("a"), id, JobState::Running).await.unwrap() })
+    };
+    store.start(id).await.unwrap();
+    store.finish(id, completed(b"done")).await.unwrap();
+    let Lookup::Found(job) = waiter.await.unwrap() else { unreachable!("the job exists") };
+    assert_eq!(job.state, JobState::Completed);
+}
+
+#[tokio::test]
+async fn an_expired_job_is_gone_first_with_and_then_without_a_trace() {
+    let (store, clock) = store_with(|_| {});
+    let job = facts(&clock, "a");
+    let id = job.id;
+    store.accept(job, None).await.unwrap();
+    store.finish(id, completed(b"x")).await.unwrap();
+    clock.advance(TTL - Duration::from_millis(1));
+    assert!(matches!(store.read(&tenant("a"), id).await.unwrap(), Lookup::Found(_)));
+    clock.advance(Duration::from_millis(1));
+    assert!(matches!(store.read(&tenant("a"), id).await.unwrap(), Lookup::Expired));
+    assert!(matches!(store.read(&tenant("b"), id).await.unwrap(), Lookup::Missing));
+    clock.advance(TTL);
+    assert!(matches!(store.read(&tenant("a"), id).await.unwrap(), Lookup::Missing));
+    assert!(crate::locked(&store.state).jobs.is_empty());
+    assert_eq!(crate::locked(&store.state).result_bytes, 0);
+}
+
+#[tokio::test]
+async fn an_unfinished_job_outlives_its_expiry() {
+    let (store, clock) = store_with(|_| {});
+    let job = facts(&clock, "a");
+    let id = job.id;
+    store.accept(job, None).await.unwrap();
+    clock.advance(TTL);
+    assert_eq!(found(&store, "a", id).await.state, JobState::Queued);
+    store.finish(id, completed(b"x")).await.unwrap();
+    clock.advance(Duration::from_secs(61));
+    assert!(matches!(store.read(&tenant("a"), id).await.unwrap(), Lookup::Expired));
+}
+
+#[tokio::test]
+async fn room_is_bounded_by_tenant_by_jobs_and_by_octets() {
+    let (store, clock) = store_with(|capacity| capacity.jobs = 6);
+    for _ in 0..4 {
+        store.accept(facts(&clock, "a"), None).await.unwrap();
+    }
+    let refused = store.accept(facts(&clock, "a"), None).await;
+    assert!(matches!(refused, Err(StoreError::NoRoom(NoRoom::Tenant { active: 4 }))));
+    let last = facts(&clock, "b");
+    let id = last.id;
+    store.accept(last, None).await.unwrap();
+    store.accept(facts(&clock, "b"), None).await.unwrap();
+    let refused = store.accept(facts(&clock, "b"), None).await;
+    assert!(matches!(refused, Err(StoreError::NoRoom(NoRoom::Full { retry_after })) if retry_after == TTL));
+    store.finish(id, completed(b"x")).await.unwrap();
+    assert!(store.room(&tenant("b")).await.is_err(), "a finished job keeps its place until it expires");
+    clock.advance(TTL);
+    assert!(store.room(&tenant("b")).await.is_ok());
+
+    let (store, clock) = store_with(|capacity| capacity.result_bytes = 1500);
+    let first = facts(&clock, "a");
+    let id = first.id;
+    store.accept(first, None).await.unwrap();
+    assert!(store.accept(facts(&clock, "a"), None).await.is_err(), "two reservations of 1000 exceed 1500");
+    store.finish(id, completed(b"x")).await.unwrap();
+    store.accept(facts(&clock, "a"), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_key_makes_one_job() {
+    let (store, clock) = store_with(|_| {});
+    let (owner, key) = (tenant("a"), IdempotencyKey::parse(b"k").unwrap());
+    let (one, two) = (Fingerprint([1; 32]), Fingerprint([2; 32]));
+    assert_eq!(store.claim(&owner, &key, one).await.unwrap(), Claim::Fresh);
+    assert_eq!(store.claim(&owner, &key, one).await.unwrap(), Claim::InProgress);
+    assert_eq!(store.claim(&tenant("b"), &key, two).await.unwrap(), Claim::Fresh, "keys are the tenant's own");
+    store.release(&owner, &key).await;
+    assert_eq!(store.claim(&owner, &key, two).await.unwrap(), Claim::Fresh, "a refusal does not burn the key");
+    let job = facts(&clock, "a");
+    let id = job.id;
+    store.accept(job, Some(key.clone())).await.unwrap();
+    store.release(&owner, &key).await;
+    assert_eq!(store.claim(&owner, &key, two).await.unwrap(), Claim::Replay(id));
+    assert_eq!(store.claim(&owner, &key, one).await.unwrap(), Claim::Reused);
+    store.finish(id, completed(b"x")).await.unwrap();
+    clock.advance(TTL);
+    assert_eq!(store.claim(&owner, &key, one).await.unwrap(), Claim::Fresh, "forgotten after its time");
+}
