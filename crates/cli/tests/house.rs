@@ -1,0 +1,87 @@
+//! The table in docs/architecture.md, held to the code.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// crate -> crates it may use, from the table whose header is "| crate | purpose | may use |".
+fn table() -> BTreeMap<String, BTreeSet<String>> {
+    let text = std::fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    text.lines()
+        .skip_while(|line| !line.starts_with("| crate |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+            let uses = cells[2].split(',').map(|c| c.trim().to_owned()).filter(|c| c != "–").collect();
+            (cells[0].trim_matches('`').to_owned(), uses)
+        })
+        .collect()
+}
+
+#[test]
+fn every_crate_uses_only_the_crates_of_its_row() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let table = table();
+    let mut seen = BTreeSet::new();
+    for package in metadata["packages"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap().strip_prefix("hei-").expect("packages are named hei-<folder>");
+        let allowed = table.get(name).unwrap_or_else(|| panic!("{name} has no row in docs/architecture.md"));
+        seen.insert(name.to_owned());
+        for dependency in package["dependencies"].as_array().unwrap() {
+            // Development dependencies may reach further: tests compare rooms that must not know each other.
+            if let Some(used) = dependency["name"].as_str().unwrap().strip_prefix("hei-")
+                && dependency["kind"].is_null()
+            {
+                assert!(allowed.contains(used), "{name} uses {used}, which its row does not name");
+            }
+        }
+    }
+    assert_eq!(seen, table.keys().cloned().collect(), "rows and packages are the same");
+}
+
+fn sources(folder: &Path, out: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, out);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            out.push(path);
+        }
+    }
+}
+
+#[test]
+fn browser_ready_crates_touch_no_thread_clock_file_or_environment() {
+    // Behind features of `client`.
+    let exempt = ["client/src/http", "client/src/store"];
+    let forbidden =
+        ["std::thread", "std::time", "std::fs", "std::env", "std::net", "std::process", "Instant::now", "SystemTime"];
+    let mut files = Vec::new();
+    for name in ["ring", "ckks", "wire", "circuit", "protocol", "client"] {
+        sources(&root().join("crates").join(name).join("src"), &mut files);
+    }
+    assert!(files.len() > 30, "the sources were found");
+    for file in files {
+        let shown = file.strip_prefix(root().join("crates")).unwrap().display().to_string();
+        if exempt.iter().any(|e| shown.starts_with(e)) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        // Unit tests run on a machine that has all of it.
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for word in forbidden {
+            assert!(!code.contains(word), "{shown} uses {word}");
+        }
+    }
+}
