@@ -1,5 +1,7 @@
 //! The expansion of a SEAL seed (3.6 and later) into the second polynomial of a ciphertext.
 
+use hei_ckks::Context;
+use hei_ring::{Modulus, Ntt, Poly};
 use shake::digest::{ExtendableOutput, Update, XofReader};
 
 use super::blake2::{Tree, blake2b};
@@ -16,6 +18,12 @@ pub enum SealSeed {
 }
 
 impl SealSeed {
+    /// The mask of a fresh ciphertext over the first `limbs` data primes of a context (all of them, if it has fewer).
+    pub fn mask(&self, context: &Context, limbs: usize) -> Option<Poly<Ntt>> {
+        let primes: Vec<u64> = context.data_moduli().take(limbs).map(Modulus::value).collect();
+        Poly::from_data(context.degree(), self.expand(context.degree(), &primes))
+    }
+
     /// The residues the seed stands for, limb-major, as SEAL stores them: already in NTT form.
     ///
     /// The words of all primes are drawn at once; then, in order, each word that is not below the largest usable
