@@ -180,15 +180,22 @@ mod validate {
         }
     }
 
+    /// Schemas name each other by file name; this is the folder they are taken to lie in.
+    const BASE: &str = "json-schema:///";
+
     fn build(file_name: &str) -> Option<Validator> {
         let schema: Value = serde_json::from_str(spec::schema(file_name)?).ok()?;
         let mut registry = jsonschema::Registry::new();
         for (_, text) in spec::SCHEMAS {
             let document: Value = serde_json::from_str(text).ok()?;
             let id = document.get("$id")?.as_str()?.to_owned();
-            registry = registry.add(id, document).ok()?;
+            registry = registry.add(format!("{BASE}{id}"), document).ok()?;
         }
         let registry = registry.prepare().ok()?;
-        jsonschema::options().with_registry(&registry).build(&schema).ok()
+        jsonschema::options()
+            .with_base_uri(format!("{BASE}{file_name}"))
+            .with_registry(&registry)
+            .build(&schema)
+            .ok()
     }
 }

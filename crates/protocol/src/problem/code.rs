@@ -137,6 +137,9 @@ problem_codes! {
     UnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", 415, false, FixRequest,
         "Unsupported media type",
         "The media type, charset or content encoding of the body is not supported";
+    RangeNotSatisfiable, "RANGE_NOT_SATISFIABLE", 416, false, FixRequest,
+        "Range not satisfiable",
+        "The requested range lies beyond the end of the result";
     CryptoPolicyViolation, "CRYPTO_POLICY_VIOLATION", 422, false, FixRequest,
         "Refused by policy",
         "A payload is well-formed but refused: it does not hide what it holds";
