@@ -191,9 +191,8 @@ mod tests {
         let mut queued = Vec::new();
         for lane in [Lane::Validate, Lane::Evaluate] {
             let (order, work_pool) = (Arc::clone(&order), Arc::clone(&pool));
-            let mut work = Box::pin(async move {
-                work_pool.run(lane, move || crate::locked(&order).push(lane)).await
-            });
+            let mut work =
+                Box::pin(async move { work_pool.run(lane, move || crate::locked(&order).push(lane)).await });
             assert!(futures_poll_once(&mut work).await.is_none());
             queued.push(work);
             assert_eq!(pool.run(lane, || ()).await, Err(ComputeError::LaneFull { waiting: 1 }));

@@ -1,70 +1,16 @@
-//! Identifiers: jobs, requests, tenants, idempotency keys.
+//! Whose a request is, and which request it is: tenants and idempotency keys.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of a job: 128 random bits, written as 32 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct JobId([u8; 16]);
-
-impl JobId {
-    /// Draws a fresh id from the operating system.
-    ///
-    /// # Errors
-    /// When the operating system has no randomness to give.
-    pub fn random() -> Result<Self, getrandom::Error> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes)?;
-        Ok(Self(bytes))
-    }
-
-    /// Reads exactly 32 lower-case hexadecimal digits; anything else names no job.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        if text.len() != 32 || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return None;
-        }
-        let mut bytes = [0; 16];
-        faster_hex::hex_decode(text.as_bytes(), &mut bytes).ok()?;
-        Some(Self(bytes))
-    }
-
-    /// The 16 bytes of the id.
-    #[must_use]
-    pub const fn bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl fmt::Display for JobId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&faster_hex::hex_string(&self.0))
-    }
-}
-
-impl fmt::Debug for JobId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "JobId({self})")
-    }
-}
-
-/// A version-4 UUID for one request: in `X-Request-Id`, in problems and in the log.
+/// Octets from the operating system's random source.
 ///
 /// # Errors
 /// When the operating system has no randomness to give.
-pub fn request_id() -> Result<String, getrandom::Error> {
-    let mut bytes = [0_u8; 16];
-    getrandom::fill(&mut bytes)?;
-    let number = (u128::from_be_bytes(bytes) & !(0xf << 76) & !(0b11 << 62)) | (4 << 76) | (0b10 << 62);
-    let digits = format!("{number:032x}");
-    let mut text = String::with_capacity(36);
-    for (position, digit) in digits.chars().enumerate() {
-        if matches!(position, 8 | 12 | 16 | 20) {
-            text.push('-');
-        }
-        text.push(digit);
-    }
-    Ok(text)
+pub(crate) fn random_octets() -> Result<[u8; 16], getrandom::Error> {
+    let mut octets = [0; 16];
+    getrandom::fill(&mut octets)?;
+    Ok(octets)
 }
 
 /// The isolation unit: every job, result, idempotency record and quota belongs to one tenant.
@@ -115,7 +61,9 @@ pub struct IdempotencyKey(Box<str>);
 
 /// Why an `Idempotency-Key` was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("an idempotency key is a structured-field string or a bare token of 1 to 255 visible ASCII characters")]
+#[error(
+    "an idempotency key is a structured-field string or a bare token of 1 to 255 visible ASCII characters"
+)]
 pub struct InvalidIdempotencyKey;
 
 impl IdempotencyKey {
@@ -132,7 +80,10 @@ impl IdempotencyKey {
             let mut bytes = inner.iter().copied();
             while let Some(byte) = bytes.next() {
                 let byte = match byte {
-                    b'\\' => bytes.next().filter(|next| matches!(next, b'"' | b'\\')).ok_or(InvalidIdempotencyKey)?,
+                    b'\\' => bytes
+                        .next()
+                        .filter(|next| matches!(next, b'"' | b'\\'))
+                        .ok_or(InvalidIdempotencyKey)?,
                     b'"' => return Err(InvalidIdempotencyKey),
                     plain => plain,
                 };
@@ -160,24 +111,6 @@ impl fmt::Debug for IdempotencyKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn job_ids_are_32_lower_case_hex_digits_and_nothing_else() {
-        let id = JobId::random().unwrap();
-        assert_eq!(JobId::parse(&id.to_string()), Some(id));
-        for bad in ["", "0123", &"A".repeat(32), &"0".repeat(33), &"é".repeat(16), "../..", &"g".repeat(32)] {
-            assert_eq!(JobId::parse(bad), None, "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn request_ids_are_version_4_uuids() {
-        let id = request_id().unwrap();
-        let parts: Vec<&str> = id.split('-').collect();
-        assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
-        assert!(parts[2].starts_with('4'), "{id}");
-        assert!(matches!(parts[3].as_bytes()[0], b'8' | b'9' | b'a' | b'b'), "{id}");
-    }
 
     #[test]
     fn both_forms_of_an_idempotency_key_are_one_key() {

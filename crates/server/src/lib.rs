@@ -1,15 +1,31 @@
-//! The encrypted inference server.
+//! The encrypted inference server: it takes ciphertexts, evaluates models on them, and never holds a secret.
+//!
+//! [`Server::bind`] loads and freezes the models and listens; [`BoundServer::run`] serves until told to stop.
+//! `http` speaks the protocol, one endpoint a file; `app` does what the endpoints ask and knows no HTTP; [`store`]
+//! remembers jobs; `worker` and [`compute`] evaluate them on threads of their own; `registry` holds the models.
+#![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod app;
 pub mod clock;
 pub mod compute;
+pub mod config;
+mod http;
 pub mod id;
+mod registry;
+mod serve;
 pub mod store;
+mod worker;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use config::{CapacityLimits, ConnectionLimits, ModelSource, ServerConfig};
+pub use http::{BodyLimits, routes};
+pub use registry::RegistryError;
+pub use serve::{BoundServer, Server, StartError};
 
 /// Locks a mutex whose data is valid after any panic: every critical section here leaves it whole.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

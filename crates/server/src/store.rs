@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hei_protocol::{Encoding, JobErrorCode, JobId, ModelId, ModelVersion, Timestamp};
 
-use crate::clock::Moment;
-use crate::id::{IdempotencyKey, JobId, Tenant};
+use crate::id::{IdempotencyKey, Tenant};
 
 /// An answer that a store may need I/O for.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -37,26 +37,6 @@ impl JobState {
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed)
     }
-
-    /// The word of the protocol.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// How the submitter wants the result's octets written into a JSON body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ResultText {
-    /// Lower-case hexadecimal.
-    Hex,
-    /// RFC 4648 section 4, padded.
-    Base64,
 }
 
 /// What is fixed about a job when it is accepted.
@@ -67,68 +47,21 @@ pub struct JobFacts {
     /// Whose it is.
     pub tenant: Tenant,
     /// The model it evaluates.
-    pub model_id: Arc<str>,
+    pub model_id: ModelId,
     /// The model's version.
-    pub version: Arc<str>,
+    pub version: ModelVersion,
     /// The parameter set of its result, 64 hexadecimal digits.
     pub params_id: Arc<str>,
     /// Rows in the batch.
     pub batch_size: u32,
-    /// How JSON bodies carry the result.
-    pub result_text: ResultText,
+    /// How bodies carry the result: in JSON as asked for, in CBOR always as a byte string.
+    pub encoding: Encoding,
     /// When it was accepted.
-    pub created_at: Moment,
+    pub created_at: Timestamp,
     /// Until when it can be read.
-    pub expires_at: Moment,
+    pub expires_at: Timestamp,
     /// The most octets its result can have; reserved until the real size is known.
     pub max_result_bytes: u64,
-}
-
-/// Why a job failed, as its owner sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum JobFailure {
-    /// The plan could not be evaluated on these ciphertexts.
-    EvaluationFailed,
-    /// The caller's deadline or the server's run limit passed first.
-    JobDeadlineExceeded,
-    /// The worker vanished and the server's own attempts are used up.
-    WorkerLost,
-    /// The result is larger than the server keeps.
-    ResultTooLarge,
-    /// A bug on the server.
-    InternalError,
-}
-
-impl JobFailure {
-    /// The stable code.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::EvaluationFailed => "EVALUATION_FAILED",
-            Self::JobDeadlineExceeded => "JOB_DEADLINE_EXCEEDED",
-            Self::WorkerLost => "WORKER_LOST",
-            Self::ResultTooLarge => "RESULT_TOO_LARGE",
-            Self::InternalError => "INTERNAL_ERROR",
-        }
-    }
-
-    /// Whether submitting the same inputs again, as a new job, may succeed.
-    #[must_use]
-    pub const fn retryable(self) -> bool {
-        matches!(self, Self::JobDeadlineExceeded | Self::WorkerLost)
-    }
-
-    /// The fixed sentence that goes with the code.
-    #[must_use]
-    pub const fn message(self) -> &'static str {
-        match self {
-            Self::EvaluationFailed => "The model could not be evaluated on these ciphertexts",
-            Self::JobDeadlineExceeded => "The deadline passed before the result was ready",
-            Self::WorkerLost => "The worker evaluating this job was lost",
-            Self::ResultTooLarge => "The result exceeds what the server keeps",
-            Self::InternalError => "The server failed to evaluate this job",
-        }
-    }
 }
 
 /// How a job ended.
@@ -142,7 +75,7 @@ pub enum Outcome {
         digest: [u8; 32],
     },
     /// No result.
-    Failed(JobFailure),
+    Failed(JobErrorCode),
 }
 
 /// A job as it stands.
@@ -153,9 +86,9 @@ pub struct Job {
     /// Its rank.
     pub state: JobState,
     /// Set with `running`.
-    pub started_at: Option<Moment>,
+    pub started_at: Option<Timestamp>,
     /// Set with a terminal state.
-    pub finished_at: Option<Moment>,
+    pub finished_at: Option<Timestamp>,
     /// Set with a terminal state, immutable from then on.
     pub outcome: Option<Arc<Outcome>>,
 }

@@ -4,13 +4,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use hei_protocol::{JobId, Timestamp};
 use tokio::sync::watch;
 
 use super::{
     Claim, Fingerprint, Job, JobFacts, JobState, Lookup, NoRoom, Outcome, Pending, Store, StoreError,
 };
-use crate::clock::{Clock, Moment};
-use crate::id::{IdempotencyKey, JobId, Tenant};
+use crate::clock::{Clock, elapsed, later};
+use crate::id::{IdempotencyKey, Tenant};
 
 /// How much a [`MemoryStore`] holds, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +42,9 @@ struct State {
     active: HashMap<Tenant, u32>,
     keys: HashMap<(Tenant, IdempotencyKey), KeyRecord>,
     /// What ends when, earliest first within one lifetime.
-    job_ends: VecDeque<(Moment, JobId)>,
-    tombstone_ends: VecDeque<(Moment, JobId)>,
-    key_ends: VecDeque<(Moment, (Tenant, IdempotencyKey))>,
+    job_ends: VecDeque<(Timestamp, JobId)>,
+    tombstone_ends: VecDeque<(Timestamp, JobId)>,
+    key_ends: VecDeque<(Timestamp, (Tenant, IdempotencyKey))>,
     live: usize,
     result_bytes: u64,
 }
@@ -82,7 +83,8 @@ impl MemoryStore {
         let bytes = state.result_bytes.saturating_add(reserve);
         if state.live >= self.capacity.jobs || bytes > self.capacity.result_bytes {
             let now = self.clock.now();
-            let retry_after = state.job_ends.front().map_or(Duration::from_secs(1), |(end, _)| end.since(now));
+            let retry_after =
+                state.job_ends.front().map_or(Duration::from_secs(1), |(end, _)| elapsed(now, *end));
             return Err(NoRoom::Full { retry_after });
         }
         Ok(())
@@ -92,7 +94,7 @@ impl MemoryStore {
         &self,
         id: JobId,
         to: JobState,
-        change: impl FnOnce(&mut Job, Moment),
+        change: impl FnOnce(&mut Job, Timestamp),
     ) -> Result<(), StoreError> {
         let mut state = self.swept();
         let now = self.clock.now();
@@ -115,7 +117,8 @@ impl MemoryStore {
             }
         });
         if let Some((facts, bytes)) = settled {
-            state.result_bytes = state.result_bytes.saturating_sub(facts.max_result_bytes).saturating_add(bytes);
+            state.result_bytes =
+                state.result_bytes.saturating_sub(facts.max_result_bytes).saturating_add(bytes);
             if let Some(active) = state.active.get_mut(&facts.tenant) {
                 *active = active.saturating_sub(1);
                 if *active == 0 {
@@ -137,20 +140,20 @@ impl MemoryStore {
 }
 
 impl State {
-    fn sweep(&mut self, now: Moment, capacity: Capacity) {
+    fn sweep(&mut self, now: Timestamp, capacity: Capacity) {
         while let Some((end, id)) = self.job_ends.front().copied().filter(|(end, _)| *end <= now) {
             self.job_ends.pop_front();
             let Some(Record::Live(sender)) = self.jobs.get(&id) else { continue };
             let job = sender.borrow().clone();
             let Some(outcome) = job.outcome else {
                 // Still evaluated: it keeps its record until it has an outcome.
-                self.job_ends.push_back((now.plus(Duration::from_secs(60)), id));
+                self.job_ends.push_back((later(now, Duration::from_secs(60)), id));
                 continue;
             };
             self.result_bytes = self.result_bytes.saturating_sub(outcome_bytes(&outcome));
             self.live = self.live.saturating_sub(1);
             self.jobs.insert(id, Record::Tombstone(job.facts.tenant.clone()));
-            self.tombstone_ends.push_back((end.plus(capacity.tombstone_ttl), id));
+            self.tombstone_ends.push_back((later(end, capacity.tombstone_ttl), id));
         }
         while let Some((end, id)) = self.tombstone_ends.front().copied() {
             if end > now && self.tombstone_ends.len() <= capacity.jobs {
@@ -194,7 +197,9 @@ impl Store for MemoryStore {
                     Claim::Fresh
                 }
                 Some(KeyRecord::Pending(_)) => Claim::InProgress,
-                Some(KeyRecord::Bound { fingerprint: first, job }) if *first == fingerprint => Claim::Replay(*job),
+                Some(KeyRecord::Bound { fingerprint: first, job }) if *first == fingerprint => {
+                    Claim::Replay(*job)
+                }
                 Some(KeyRecord::Bound { .. }) => Claim::Reused,
             })
         })
@@ -218,7 +223,7 @@ impl Store for MemoryStore {
                 let name = (facts.tenant.clone(), key);
                 if let Some(KeyRecord::Pending(fingerprint)) = state.keys.get(&name) {
                     let bound = KeyRecord::Bound { fingerprint: *fingerprint, job: facts.id };
-                    let end = facts.expires_at.max(facts.created_at.plus(self.capacity.idempotency_ttl));
+                    let end = facts.expires_at.max(later(facts.created_at, self.capacity.idempotency_ttl));
                     state.key_ends.push_back((end, name.clone()));
                     state.keys.insert(name, bound);
                 }
@@ -229,7 +234,8 @@ impl Store for MemoryStore {
             state.job_ends.push_back((facts.expires_at, facts.id));
             let id = facts.id;
             let facts = Arc::new(facts);
-            let job = Job { facts, state: JobState::Queued, started_at: None, finished_at: None, outcome: None };
+            let job =
+                Job { facts, state: JobState::Queued, started_at: None, finished_at: None, outcome: None };
             state.jobs.insert(id, Record::Live(watch::Sender::new(job)));
             Ok(())
         })

@@ -1,13 +1,13 @@
 use bytes::Bytes;
+use hei_protocol::{Encoding, JobErrorCode};
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::store::{JobFailure, ResultText};
 
 const TTL: Duration = Duration::from_secs(3600);
 
 fn store_with(change: impl FnOnce(&mut Capacity)) -> (MemoryStore, Arc<ManualClock>) {
-    let clock = Arc::new(ManualClock::at(Moment::from_unix_millis(1_000_000)));
+    let clock = Arc::new(ManualClock::at(Timestamp::from_unix_millis(1_000_000)));
     let mut capacity = Capacity {
         active_jobs_per_tenant: 4,
         jobs: 100,
@@ -25,15 +25,15 @@ fn tenant(name: &str) -> Tenant {
 
 fn facts(clock: &ManualClock, owner: &str) -> JobFacts {
     JobFacts {
-        id: JobId::random().unwrap(),
+        id: JobId::from_bytes(crate::id::random_octets().unwrap()),
         tenant: tenant(owner),
-        model_id: "m".into(),
-        version: "1.0.0".into(),
+        model_id: "m".parse().unwrap(),
+        version: "1.0.0".parse().unwrap(),
         params_id: "00".into(),
         batch_size: 1,
-        result_text: ResultText::Hex,
+        encoding: Encoding::Hex,
         created_at: clock.now(),
-        expires_at: clock.now().plus(TTL),
+        expires_at: later(clock.now(), TTL),
         max_result_bytes: 1000,
     }
 }
@@ -63,7 +63,7 @@ async fn a_state_never_goes_back_and_an_outcome_never_changes() {
     let first = found(&store, "a", id).await;
     assert!(matches!(store.start(id).await, Err(StoreError::NotMonotone { .. })));
     assert!(matches!(store.finish(id, completed(b"two")).await, Err(StoreError::NotMonotone { .. })));
-    let failed = Outcome::Failed(JobFailure::InternalError);
+    let failed = Outcome::Failed(JobErrorCode::InternalError);
     assert!(matches!(store.finish(id, failed).await, Err(StoreError::NotMonotone { .. })));
     let second = found(&store, "a", id).await;
     assert_eq!(first.outcome, second.outcome);
@@ -164,9 +164,17 @@ async fn one_key_makes_one_job() {
     let (one, two) = (Fingerprint([1; 32]), Fingerprint([2; 32]));
     assert_eq!(store.claim(&owner, &key, one).await.unwrap(), Claim::Fresh);
     assert_eq!(store.claim(&owner, &key, one).await.unwrap(), Claim::InProgress);
-    assert_eq!(store.claim(&tenant("b"), &key, two).await.unwrap(), Claim::Fresh, "keys are the tenant's own");
+    assert_eq!(
+        store.claim(&tenant("b"), &key, two).await.unwrap(),
+        Claim::Fresh,
+        "keys are the tenant's own"
+    );
     store.release(&owner, &key).await;
-    assert_eq!(store.claim(&owner, &key, two).await.unwrap(), Claim::Fresh, "a refusal does not burn the key");
+    assert_eq!(
+        store.claim(&owner, &key, two).await.unwrap(),
+        Claim::Fresh,
+        "a refusal does not burn the key"
+    );
     let job = facts(&clock, "a");
     let id = job.id;
     store.accept(job, Some(key.clone())).await.unwrap();

@@ -1,0 +1,271 @@
+//! What the server does, without HTTP: it takes submissions, keeps jobs, and answers about them.
+
+mod submit;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as StdMutex};
+use std::time::Duration;
+
+use hei_protocol::messages::{Extension, ServerName, Service, to_json};
+use hei_protocol::{JobId, LimitName, Problem, ProblemCode};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+pub(crate) use submit::{Accepted, Submission};
+
+use crate::compute::{Compute, Lane};
+use crate::config::ServerConfig;
+use crate::id::Tenant;
+use crate::registry::{Document, Registry};
+use crate::store::memory::{Capacity, MemoryStore};
+use crate::store::{JobState, Lookup, NoRoom, Store, StoreError};
+use crate::worker::{self, ServiceTime, Task, Workshop};
+
+/// The unit in which body octets are budgeted.
+const BUDGET_UNIT: u64 = 1024;
+
+/// The running server, without its connections.
+pub(crate) struct App {
+    config: ServerConfig,
+    registry: Registry,
+    workshop: Arc<Workshop>,
+    queue: StdMutex<Option<mpsc::Sender<Task>>>,
+    workers: Mutex<JoinSet<()>>,
+    body_budget: Arc<Semaphore>,
+    waiters: StdMutex<HashMap<Tenant, u32>>,
+    draining: AtomicBool,
+    service: Document,
+}
+
+impl App {
+    /// Starts the compute threads and the workers. Must be called within a tokio runtime.
+    pub(crate) fn start(config: ServerConfig, registry: Registry) -> std::io::Result<Arc<Self>> {
+        let limits = &config.limits;
+        let seconds = Duration::from_secs;
+        let capacity = Capacity {
+            active_jobs_per_tenant: u32::try_from(limits.max_active_jobs_per_tenant).unwrap_or(u32::MAX),
+            jobs: config.capacity.stored_jobs,
+            result_bytes: config.capacity.stored_result_bytes,
+            idempotency_ttl: seconds(limits.idempotency_ttl_seconds),
+            tombstone_ttl: seconds(limits.job_ttl_seconds),
+        };
+        let extensions: &[Extension] =
+            if config.plain_inference { &[Extension::PlainInference] } else { &[] };
+        let server = ServerName { name: "hei".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
+        let service = Document::new(to_json(&Service::new(limits.clone(), extensions, Some(server))));
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(capacity, Arc::clone(&config.clock)));
+        let threads = match config.compute_threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let compute = Arc::new(Compute::start(threads, config.capacity.queued_jobs)?);
+        let workshop = Arc::new(Workshop {
+            store,
+            compute,
+            service_time: ServiceTime::default(),
+            max_run: seconds(limits.max_run_seconds),
+        });
+        let (sender, receiver) = mpsc::channel(config.capacity.queued_jobs.max(1));
+        let receiver = Arc::new(Mutex::new(receiver));
+        let mut workers = JoinSet::new();
+        for _ in 0..threads {
+            workers.spawn(worker::work(Arc::clone(&workshop), Arc::clone(&receiver)));
+        }
+        let budget = usize::try_from(config.capacity.buffered_body_bytes / BUDGET_UNIT).unwrap_or(usize::MAX);
+        let body_budget = Arc::new(Semaphore::new(budget.min(Semaphore::MAX_PERMITS)));
+        Ok(Arc::new(Self {
+            config,
+            registry,
+            workshop,
+            queue: StdMutex::new(Some(sender)),
+            workers: Mutex::new(workers),
+            body_budget,
+            waiters: StdMutex::default(),
+            draining: AtomicBool::new(false),
+            service,
+        }))
+    }
+
+    /// The operator's choices.
+    pub(crate) const fn config(&self) -> &ServerConfig {
+        &self.config
+    }
+
+    /// The frozen models.
+    pub(crate) const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// `GET /service`.
+    pub(crate) const fn service(&self) -> &Document {
+        &self.service
+    }
+
+    fn store(&self) -> &dyn Store {
+        self.workshop.store.as_ref()
+    }
+
+    /// Whether new work is taken.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.draining.load(Ordering::Acquire)
+    }
+
+    /// Takes no new work from now on; what was accepted is finished.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        crate::locked(&self.queue).take();
+    }
+
+    /// Returns once every accepted job is terminal; to be called after [`Self::drain`].
+    pub(crate) async fn drained(&self) {
+        let mut workers = self.workers.lock().await;
+        while workers.join_next().await.is_some() {}
+    }
+
+    /// Jobs that are queued or running.
+    pub(crate) async fn unfinished(&self) -> u64 {
+        self.store().unfinished().await
+    }
+
+    /// How long a job that is submitted now is expected to take, from the measured service time.
+    pub(crate) async fn expected_delay(&self) -> Duration {
+        let ahead = u32::try_from(self.unfinished().await).unwrap_or(u32::MAX);
+        let threads = u32::try_from(self.workshop.compute.threads()).unwrap_or(1).max(1);
+        self.workshop.service_time.mean().saturating_mul(ahead.div_ceil(threads).max(1))
+    }
+
+    /// [`Self::expected_delay`] in whole seconds, at least 1: the value of `Retry-After`.
+    pub(crate) async fn retry_after(&self) -> u64 {
+        whole_seconds(self.expected_delay().await)
+    }
+
+    /// A share of the body budget for a body of `declared` octets, or of the largest body when it does not say.
+    pub(crate) async fn admit_body(&self, declared: Option<u64>) -> Result<OwnedSemaphorePermit, Problem> {
+        let largest = self.config.limits.max_request_bytes;
+        let octets = declared.map_or(largest, |declared| declared.min(largest));
+        let units = u32::try_from(octets.div_ceil(BUDGET_UNIT)).unwrap_or(u32::MAX);
+        let budget = Arc::clone(&self.body_budget).acquire_many_owned(units);
+        match tokio::time::timeout(self.config.capacity.admission_wait, budget).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => {
+                Err(Problem::new(ProblemCode::QueueFull).with_retry_after(self.retry_after().await))
+            }
+        }
+    }
+
+    /// Whether a job of this tenant would be accepted now.
+    pub(crate) async fn check_room(&self, tenant: &Tenant) -> Result<(), Problem> {
+        if !self.is_ready() {
+            let seconds = whole_seconds(self.config.connections.drain);
+            return Err(Problem::new(ProblemCode::NotReady).with_retry_after(seconds));
+        }
+        let room = self.store().room(tenant).await;
+        self.stored(room).await
+    }
+
+    /// The job as it stands.
+    pub(crate) async fn read(&self, tenant: &Tenant, id: JobId) -> Result<Lookup, Problem> {
+        let found = self.store().read(tenant, id).await;
+        self.stored(found).await
+    }
+
+    /// The job once its state is beyond `seen`, or as it stands when `wait` is over. A tenant with too many
+    /// waiters is answered at once.
+    pub(crate) async fn read_beyond(
+        &self,
+        tenant: &Tenant,
+        id: JobId,
+        seen: JobState,
+        wait: Duration,
+    ) -> Result<Lookup, Problem> {
+        if wait.is_zero() {
+            return self.read(tenant, id).await;
+        }
+        let Some(_waiter) = Waiter::enter(self, tenant) else { return self.read(tenant, id).await };
+        match tokio::time::timeout(wait, self.store().read_beyond(tenant, id, seen)).await {
+            Ok(found) => self.stored(found).await,
+            Err(_) => self.read(tenant, id).await,
+        }
+    }
+
+    /// Runs CPU-bound work for a request on the compute pool.
+    pub(crate) async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        match self.workshop.compute.run(Lane::Validate, work).await {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                tracing::error!(%error, "work for a request did not finish");
+                Err(match error {
+                    crate::compute::ComputeError::Panicked => Problem::new(ProblemCode::InternalError),
+                    crate::compute::ComputeError::LaneFull { .. }
+                    | crate::compute::ComputeError::ShuttingDown => {
+                        Problem::new(ProblemCode::QueueFull).with_retry_after(self.retry_after().await)
+                    }
+                })
+            }
+        }
+    }
+
+    /// A store's value, or how its refusal is answered.
+    async fn stored<T>(&self, result: Result<T, StoreError>) -> Result<T, Problem> {
+        let error = match result {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        Err(match error {
+            StoreError::NoRoom(NoRoom::Tenant { .. }) => {
+                let (name, limit) =
+                    (LimitName::MaxActiveJobsPerTenant, self.config.limits.max_active_jobs_per_tenant);
+                Problem::new(ProblemCode::RateLimited)
+                    .with_limit(name, limit)
+                    .with_violated_policies(vec!["active-jobs"])
+                    .with_retry_after(self.retry_after().await)
+            }
+            StoreError::NoRoom(NoRoom::Full { retry_after }) => {
+                Problem::new(ProblemCode::QueueFull).with_retry_after(whole_seconds(retry_after))
+            }
+            StoreError::NotMonotone { .. } | StoreError::UnknownJob(_) => {
+                tracing::error!(%error, "the store refused");
+                Problem::new(ProblemCode::InternalError)
+            }
+        })
+    }
+}
+
+/// Whole seconds, rounded up, at least 1.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)).max(1)
+}
+
+/// One client waiting for a job; counted while it lives.
+struct Waiter<'a> {
+    app: &'a App,
+    tenant: &'a Tenant,
+}
+
+impl<'a> Waiter<'a> {
+    fn enter(app: &'a App, tenant: &'a Tenant) -> Option<Self> {
+        let mut waiters = crate::locked(&app.waiters);
+        let count = waiters.entry(tenant.clone()).or_insert(0);
+        if *count >= app.config.capacity.waiters_per_tenant {
+            return None;
+        }
+        *count += 1;
+        Some(Self { app, tenant })
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut waiters = crate::locked(&self.app.waiters);
+        if let Some(count) = waiters.get_mut(self.tenant) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                waiters.remove(self.tenant);
+            }
+        }
+    }
+}

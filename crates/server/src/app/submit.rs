@@ -1,0 +1,327 @@
+//! A submission, from a received body to an accepted job: stages 6 to 14 of the protocol's validation order.
+//!
+//! The first failing stage decides the answer, and all inputs pass one stage before any enters the next. A job
+//! exists exactly when [`App::submit`] returns one.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hei_circuit::Inputs;
+use hei_protocol::messages::{BodyFormat, InferRequest};
+use hei_protocol::problem::{IncompatibleReason, InvalidReason};
+use hei_protocol::{Encoding, JobId, Problem, ProblemCode, Timestamp};
+use hei_wire::{DecodeError, Format, Incompatible, Input, InputError, Reason, Shape};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use super::{App, whole_seconds};
+use crate::clock::later;
+use crate::id::{IdempotencyKey, InvalidIdempotencyKey, Tenant, random_octets};
+use crate::registry::{Offer, Registry};
+use crate::store::{Claim, Fingerprint, JobFacts, Lookup};
+use crate::worker::Task;
+
+/// Bodies up to this many octets are hashed where they are received; larger ones on the compute pool.
+const HASH_INLINE: usize = 64 << 10;
+
+/// What `POST /infer` received.
+pub(crate) struct Submission {
+    pub(crate) tenant: Tenant,
+    pub(crate) format: BodyFormat,
+    pub(crate) body: Bytes,
+    /// The `Api-Version` request header.
+    pub(crate) header_version: Option<String>,
+    pub(crate) key: Option<Result<IdempotencyKey, InvalidIdempotencyKey>>,
+}
+
+/// A job that exists.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) job_id: JobId,
+    pub(crate) created_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+    /// Whether an earlier request with the same key made it.
+    pub(crate) replayed: bool,
+}
+
+/// A submission that passed every check on its contents.
+struct Valid {
+    offer: Arc<Offer>,
+    batch: u32,
+    inputs: Inputs,
+    format: Format,
+    encoding: Encoding,
+    deadline: Option<Duration>,
+}
+
+impl App {
+    /// Validates a submission and accepts it as a job. Completes even when the caller goes away, so that an
+    /// idempotency key is never left half used.
+    pub(crate) async fn submit(self: &Arc<Self>, submission: Submission) -> Result<Accepted, Problem> {
+        let app = Arc::clone(self);
+        let submitting = tokio::spawn(async move { app.submit_now(submission).await });
+        submitting.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a submission was lost");
+            Err(Problem::new(ProblemCode::InternalError))
+        })
+    }
+
+    async fn submit_now(&self, submission: Submission) -> Result<Accepted, Problem> {
+        let Submission { tenant, format, body, header_version, key } = submission;
+        let taken = match key {
+            None => return self.submit_fresh(&tenant, format, body, header_version, None).await,
+            Some(Err(InvalidIdempotencyKey)) => Problem::new(ProblemCode::InvalidIdempotencyKey),
+            Some(Ok(key)) => {
+                let fingerprint = self.fingerprint(format, &body, header_version.as_deref()).await?;
+                let claim = self.store().claim(&tenant, &key, fingerprint).await;
+                match self.stored(claim).await? {
+                    Claim::Replay(id) => return self.replay(&tenant, id).await,
+                    Claim::Fresh => {
+                        let own = Some(key.clone());
+                        let accepted = self.submit_fresh(&tenant, format, body, header_version, own).await;
+                        if accepted.is_err() {
+                            self.store().release(&tenant, &key).await;
+                        }
+                        return accepted;
+                    }
+                    Claim::InProgress => Problem::new(ProblemCode::IdempotencyInProgress)
+                        .with_retry_after(self.retry_after().await),
+                    Claim::Reused => Problem::new(ProblemCode::IdempotencyKeyReused),
+                }
+            }
+        };
+        // Syntax, version and schema come before the key.
+        let parse = move || InferRequest::parse(format, &body, header_version.as_deref()).map(drop);
+        self.compute(parse).await??;
+        Err(taken)
+    }
+
+    async fn fingerprint(
+        &self,
+        format: BodyFormat,
+        body: &Bytes,
+        header_version: Option<&str>,
+    ) -> Result<Fingerprint, Problem> {
+        let body = body.clone();
+        let head = format!("POST /infer\n{}\n{}\n", format.media_type(), header_version.unwrap_or_default());
+        let small = body.len() <= HASH_INLINE;
+        let hash = move || Fingerprint(Sha256::new_with_prefix(head).chain_update(&body).finalize().into());
+        if small { Ok(hash()) } else { self.compute(hash).await }
+    }
+
+    async fn replay(&self, tenant: &Tenant, id: JobId) -> Result<Accepted, Problem> {
+        match self.read(tenant, id).await? {
+            Lookup::Found(job) => Ok(Accepted {
+                job_id: id,
+                created_at: job.facts.created_at,
+                expires_at: job.facts.expires_at,
+                replayed: true,
+            }),
+            Lookup::Expired | Lookup::Missing => Err(Problem::new(ProblemCode::JobExpired)),
+        }
+    }
+
+    async fn submit_fresh(
+        &self,
+        tenant: &Tenant,
+        format: BodyFormat,
+        body: Bytes,
+        header_version: Option<String>,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Accepted, Problem> {
+        let registry = self.registry.clone();
+        let max_inputs = self.config.limits.max_inputs;
+        let received = body.len();
+        let checked = self
+            .compute(move || {
+                let checked = validate(&registry, max_inputs, format, &body, header_version.as_deref());
+                if matches!(&checked, Err(problem) if problem.code() == ProblemCode::SecretKeyRejected)
+                    && let Ok(mut body) = body.try_into_mut()
+                {
+                    hei_wire::wipe(&mut body);
+                }
+                checked
+            })
+            .await?;
+        let valid = checked.inspect_err(|problem| {
+            tracing::info!(code = problem.code().as_str(), bytes = received, "submission refused");
+        })?;
+        self.enqueue(tenant, valid, key, received).await
+    }
+
+    /// Stages 13 and 14.
+    async fn enqueue(
+        &self,
+        tenant: &Tenant,
+        valid: Valid,
+        key: Option<IdempotencyKey>,
+        received: usize,
+    ) -> Result<Accepted, Problem> {
+        let place = self.queue_place().await?;
+        let octets = random_octets().map_err(|error| {
+            tracing::error!(%error, "no randomness for a job id");
+            Problem::new(ProblemCode::InternalError)
+        })?;
+        let job_id = JobId::from_bytes(octets);
+        let created_at = self.config.clock.now();
+        let expires_at = later(created_at, Duration::from_secs(self.config.limits.job_ttl_seconds));
+        let model = valid.offer.name();
+        let facts = JobFacts {
+            id: job_id,
+            tenant: tenant.clone(),
+            model_id: model.model_id.clone(),
+            version: model.version.clone(),
+            params_id: valid.offer.facts().parameters.params_id.as_str().into(),
+            batch_size: valid.batch,
+            encoding: valid.encoding,
+            created_at,
+            expires_at,
+            max_result_bytes: valid.offer.max_result_bytes(rows(valid.batch)),
+        };
+        let stored = self.store().accept(facts, key).await;
+        self.stored(stored).await?;
+        tracing::info!(
+            job = %job_id, model = model.model_id.as_str(), version = model.version.as_str(),
+            layout = valid.offer.facts().layout.as_str(), batch = valid.batch, bytes = received, "job accepted"
+        );
+        place.send(Task {
+            id: job_id,
+            batch: rows(valid.batch),
+            inputs: valid.inputs,
+            format: valid.format,
+            deadline: valid.deadline.and_then(|wait| Instant::now().checked_add(wait)),
+            offer: valid.offer,
+        });
+        Ok(Accepted { job_id, created_at, expires_at, replayed: false })
+    }
+
+    /// A place in the workers' queue.
+    async fn queue_place(&self) -> Result<mpsc::OwnedPermit<Task>, Problem> {
+        let sender = crate::locked(&self.queue).clone();
+        let Some(sender) = sender else {
+            let seconds = whole_seconds(self.config.connections.drain);
+            return Err(Problem::new(ProblemCode::NotReady).with_retry_after(seconds));
+        };
+        match sender.try_reserve_owned() {
+            Ok(place) => Ok(place),
+            Err(_) => Err(Problem::new(ProblemCode::QueueFull).with_retry_after(self.retry_after().await)),
+        }
+    }
+}
+
+/// Stages 6 to 12, on the compute pool.
+fn validate(
+    registry: &Registry,
+    max_inputs: u64,
+    format: BodyFormat,
+    body: &[u8],
+    header_version: Option<&str>,
+) -> Result<Valid, Problem> {
+    let request = InferRequest::parse(format, body, header_version)?;
+    let (offer, shape) = choose(registry, max_inputs, &request)?;
+    let batch = request.batch_size;
+    let encoding = request.reply_encoding();
+    let deadline = request.deadline_seconds.map(|seconds| Duration::from_secs(u64::from(seconds)));
+    let mut payloads = Vec::with_capacity(request.inputs.len());
+    for (index, input) in request.inputs.into_iter().enumerate() {
+        let octets = input.decode().map_err(|error| Problem::invalid_encoding(index, error))?;
+        payloads.push(octets.into_owned());
+    }
+    let (format, inputs) = hei_wire::decode_inputs(payloads, &shape).map_err(refusal)?;
+    let inputs = assemble(inputs).ok_or_else(|| {
+        tracing::error!("decoded inputs are not of the layout they were decoded for");
+        Problem::new(ProblemCode::InternalError)
+    })?;
+    Ok(Valid { offer, batch, inputs, format, encoding, deadline })
+}
+
+/// Stage 10: model, batch, layout, count, payload length. Everything that needs no decoding.
+fn choose(
+    registry: &Registry,
+    max_inputs: u64,
+    request: &InferRequest<'_>,
+) -> Result<(Arc<Offer>, Shape), Problem> {
+    let unknown = || Problem::new(ProblemCode::UnknownModel);
+    let model = registry.find(request.model_id.as_str(), &request.version).ok_or_else(unknown)?;
+    let batch = request.batch_size;
+    if batch > model.max_batch_size {
+        return Err(Problem::batch_too_large(u64::from(model.max_batch_size)));
+    }
+    let offer = match request.layout.as_deref() {
+        None => model.default_offer(),
+        Some(name) => model.offer(name),
+    };
+    let offer = offer.ok_or_else(|| Problem::invalid_field("/layout", "enum"))?;
+    if batch > offer.max_batch() {
+        return Err(Problem::batch_too_large(u64::from(offer.max_batch())));
+    }
+    let (expected, actual) = (offer.ciphertexts() as u64, request.inputs.len() as u64);
+    if actual != expected || actual > max_inputs {
+        return Err(Problem::input_count(expected, actual));
+    }
+    let shape = offer.input_shape(rows(batch));
+    let shape = shape.ok_or_else(|| Problem::batch_too_large(u64::from(offer.max_batch())))?;
+    let longest = offer.max_input_bytes(&shape);
+    match request.inputs.iter().position(|input| input.exceeds(longest)) {
+        Some(index) => Err(Problem::new(ProblemCode::PayloadTooLarge).at_input(index)),
+        None => Ok((offer, shape)),
+    }
+}
+
+fn rows(batch: u32) -> usize {
+    usize::try_from(batch).unwrap_or(usize::MAX)
+}
+
+/// The decoded inputs as the plan takes them.
+fn assemble(inputs: Vec<Input>) -> Option<Inputs> {
+    let mut ciphertexts = Vec::with_capacity(inputs.len());
+    let only = inputs.len() == 1;
+    for input in inputs {
+        match input {
+            Input::Slots(ciphertext) => ciphertexts.push(ciphertext),
+            Input::Coefficients(ciphertext) if only => return Some(Inputs::Coefficients(ciphertext)),
+            Input::Coefficients(_) => return None,
+        }
+    }
+    Some(Inputs::Slots(ciphertexts))
+}
+
+/// How a refused ciphertext is answered: its code, its reason, its index.
+fn refusal(refused: InputError) -> Problem {
+    let InputError { index, error } = refused;
+    match error {
+        DecodeError::SecretKey => Problem::new(ProblemCode::SecretKeyRejected).at_input(index),
+        DecodeError::Policy(_) => {
+            let problem = Problem::new(ProblemCode::CryptoPolicyViolation).at_input(index);
+            match error.reason() {
+                Some(reason) => problem.because(reason),
+                None => problem,
+            }
+        }
+        DecodeError::Invalid(reason) => Problem::invalid_ciphertext(
+            index,
+            match reason {
+                Reason::BadMagic => InvalidReason::BadMagic,
+                Reason::BadVersion => InvalidReason::BadVersion,
+                Reason::WrongKind => InvalidReason::WrongKind,
+                Reason::LengthMismatch => InvalidReason::LengthMismatch,
+                Reason::Truncated => InvalidReason::Truncated,
+                Reason::TrailingBytes => InvalidReason::TrailingBytes,
+                Reason::CoefficientOutOfRange => InvalidReason::CoefficientOutOfRange,
+                Reason::BadScale => InvalidReason::BadScale,
+                Reason::NonCanonical => InvalidReason::NonCanonical,
+            },
+        ),
+        DecodeError::Incompatible(reason) => Problem::incompatible_ciphertext(
+            index,
+            match reason {
+                Incompatible::Params => IncompatibleReason::Params,
+                Incompatible::Level => IncompatibleReason::Level,
+                Incompatible::Scale => IncompatibleReason::Scale,
+                Incompatible::PolynomialCount => IncompatibleReason::PolynomialCount,
+                Incompatible::Form => IncompatibleReason::Form,
+            },
+        ),
+    }
+}

@@ -1,0 +1,118 @@
+//! Everything an operator can choose, with the defaults.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hei_protocol::Limits;
+
+use crate::clock::{Clock, SystemClock};
+use crate::http::BodyLimits;
+
+/// One compiled model: the octets of a `.hei` file, and what to call it when it is refused.
+#[derive(Clone)]
+pub struct ModelSource {
+    /// The file's name, for messages.
+    pub name: String,
+    /// The file's octets.
+    pub bytes: Cow<'static, [u8]>,
+}
+
+/// How connections are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Connections held at once; more wait in the backlog of the operating system.
+    pub max_connections: usize,
+    /// How long a connection may take to send a header section, and how long it may idle between requests.
+    pub header_timeout: Duration,
+    /// Octets of a request's header section, names, values and separators.
+    pub max_header_bytes: usize,
+    /// Fields in a request's header section.
+    pub max_header_fields: usize,
+    /// How long a shutdown waits for answers and jobs under way.
+    pub drain: Duration,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 1024,
+            header_timeout: Duration::from_secs(10),
+            max_header_bytes: 16 << 10,
+            max_header_fields: 64,
+            drain: Duration::from_secs(20),
+        }
+    }
+}
+
+/// How much the server holds at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CapacityLimits {
+    /// Accepted jobs waiting for a worker.
+    pub queued_jobs: usize,
+    /// Jobs that can be read, finished ones included.
+    pub stored_jobs: usize,
+    /// Octets of stored results.
+    pub stored_result_bytes: u64,
+    /// Octets of request bodies under validation.
+    pub buffered_body_bytes: u64,
+    /// How long a request waits for its share of [`Self::buffered_body_bytes`] before it is refused.
+    pub admission_wait: Duration,
+    /// Clients that wait for one tenant's jobs at once; more are answered without waiting.
+    pub waiters_per_tenant: u32,
+}
+
+impl Default for CapacityLimits {
+    fn default() -> Self {
+        Self {
+            queued_jobs: 1024,
+            stored_jobs: 200_000,
+            stored_result_bytes: 1 << 30,
+            buffered_body_bytes: 512 << 20,
+            admission_wait: Duration::from_secs(1),
+            waiters_per_tenant: 256,
+        }
+    }
+}
+
+/// What [`crate::Server::bind`] needs.
+#[derive(Clone)]
+pub struct ServerConfig {
+    /// Where to listen; port 0 lets the operating system choose.
+    pub listen: SocketAddr,
+    /// The models to serve.
+    pub models: Vec<ModelSource>,
+    /// The limits announced in `GET /service`, and enforced.
+    pub limits: Limits,
+    /// Whether `POST /infer/plain` is offered.
+    pub plain_inference: bool,
+    /// Threads that evaluate and validate; 0 for as many as the machine has.
+    pub compute_threads: usize,
+    /// How connections are held.
+    pub connections: ConnectionLimits,
+    /// How bodies are read; their size is limited by [`Limits::max_request_bytes`].
+    pub body: BodyLimits,
+    /// How much is held at once.
+    pub capacity: CapacityLimits,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl ServerConfig {
+    /// The defaults, for these models on this address.
+    #[must_use]
+    pub fn new(listen: SocketAddr, models: Vec<ModelSource>) -> Self {
+        Self {
+            listen,
+            models,
+            limits: Limits::default(),
+            plain_inference: false,
+            compute_threads: 0,
+            connections: ConnectionLimits::default(),
+            body: BodyLimits::default(),
+            capacity: CapacityLimits::default(),
+            clock: Arc::new(SystemClock::start()),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! HTTP: one endpoint a file, and what they share.
+
+mod answer;
+mod artifacts;
+mod body;
+mod card;
+mod exchange;
+mod health;
+mod infer;
+mod job;
+mod keys;
+mod models;
+mod negotiate;
+mod plain;
+mod ready;
+mod result;
+mod service;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get, post};
+use hei_protocol::{Problem, ProblemCode};
+
+use crate::app::App;
+use crate::id::Tenant;
+use answer::Refused;
+pub use body::BodyLimits;
+pub(crate) use body::Lingering;
+
+/// An operation of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Health,
+    Ready,
+    Service,
+    Models,
+    ModelCard,
+    Infer,
+    InferPlain,
+    Job,
+    JobResult,
+    Keys,
+    OpenApi,
+    Schema,
+}
+
+/// Every route, as `spec/openapi.yaml` has it. `HEAD` goes with every `GET`.
+const ROUTES: [(&str, &str, Operation); 12] = [
+    ("GET", "/health", Operation::Health),
+    ("GET", "/health/ready", Operation::Ready),
+    ("GET", "/service", Operation::Service),
+    ("GET", "/models", Operation::Models),
+    ("GET", "/models/{model_id}/versions/{version}", Operation::ModelCard),
+    ("POST", "/infer", Operation::Infer),
+    ("POST", "/infer/plain", Operation::InferPlain),
+    ("GET", "/jobs/{job_id}", Operation::Job),
+    ("GET", "/jobs/{job_id}/result", Operation::JobResult),
+    ("GET", "/keys", Operation::Keys),
+    ("GET", "/openapi.yaml", Operation::OpenApi),
+    ("GET", "/schemas/{name}", Operation::Schema),
+];
+
+/// Method and path template of every route.
+pub fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ROUTES.iter().map(|(method, path, _)| (*method, *path))
+}
+
+/// The handler of an operation.
+fn handler(operation: Operation) -> MethodRouter<Arc<App>> {
+    match operation {
+        Operation::Health => get(health::health),
+        Operation::Ready => get(ready::ready),
+        Operation::Service => get(service::service),
+        Operation::Models => get(models::models),
+        Operation::ModelCard => get(card::card),
+        Operation::Infer => post(infer::infer),
+        Operation::InferPlain => post(plain::plain),
+        Operation::Job => get(job::job),
+        Operation::JobResult => get(result::result),
+        Operation::Keys => get(keys::keys),
+        Operation::OpenApi => get(artifacts::openapi),
+        Operation::Schema => get(artifacts::schema),
+    }
+}
+
+/// The router: every route, problems for everything else, and what every exchange has in common.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new();
+    for (_, path, operation) in ROUTES {
+        router = router.route(path, handler(operation));
+    }
+    router
+        .fallback(|| async { Refused::from(ProblemCode::NotFound) })
+        .method_not_allowed_fallback(|| async { Refused::from(ProblemCode::MethodNotAllowed) })
+        .layer(from_fn_with_state(Arc::clone(&app), exchange::exchange))
+        .with_state(app)
+}
+
+/// The tenant of a request. Without authentication it is what `X-Tenant-ID` says.
+fn tenant(headers: &HeaderMap) -> Result<Tenant, Refused> {
+    let mut values = headers.get_all("x-tenant-id").iter();
+    let value = values.next().map(|value| value.as_bytes());
+    match (Tenant::from_header(value), values.next()) {
+        (Ok(tenant), None) => Ok(tenant),
+        _ => Err(Problem::invalid_field("", "tenant").into()),
+    }
+}
+
+/// The value of a query parameter, as written: every parameter of the protocol is plain ASCII.
+fn query<'q>(parameters: Option<&'q str>, name: &str) -> Option<&'q str> {
+    parameters?
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+}

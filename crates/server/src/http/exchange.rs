@@ -1,0 +1,81 @@
+//! What every exchange has in common: limits on the header section, a request id, the protocol version, problem
+//! documents, one line in the log.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hei_protocol::problem::PROBLEM_MEDIA_TYPE;
+use hei_protocol::version::API_VERSION_HEADER;
+use hei_protocol::{API_VERSION, Problem, ProblemCode, RequestId};
+
+use super::answer::{Refused, set};
+use crate::app::App;
+use crate::id::random_octets;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const API_VERSION_NAME: HeaderName = HeaderName::from_static(API_VERSION_HEADER);
+/// Octets that a field takes beyond its name and value: `": "` and the line end.
+const FIELD_OVERHEAD: usize = 4;
+
+/// The outermost layer.
+pub(super) async fn exchange(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request_id();
+    let method = request.method().clone();
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let connections = &app.config().connections;
+    let fits = request.headers().len() <= connections.max_header_fields
+        && header_octets(request.headers()) <= connections.max_header_bytes;
+    let mut response = if fits {
+        next.run(request).await
+    } else {
+        Refused::from(ProblemCode::HeadersTooLarge).into_response()
+    };
+    let problem = response.extensions_mut().remove::<Problem>();
+    if let Some(problem) = &problem {
+        write_problem(&mut response, problem, &id);
+    }
+    set(&mut response, REQUEST_ID, &id.to_string());
+    set(&mut response, API_VERSION_NAME, API_VERSION);
+    set(&mut response, X_CONTENT_TYPE_OPTIONS, "nosniff");
+    tracing::info!(
+        request = %id,
+        %method,
+        path = path.as_ref().map_or("-", MatchedPath::as_str),
+        status = response.status().as_u16(),
+        code = problem.as_ref().map_or("-", |problem| problem.code().as_str()),
+        micros = started.elapsed().as_micros(),
+        "exchange"
+    );
+    response
+}
+
+/// A fresh request id; should the operating system have no randomness, one that is at least not repeated.
+fn request_id() -> RequestId {
+    static SPARE: AtomicU64 = AtomicU64::new(0);
+    RequestId::from_bytes(random_octets().unwrap_or_else(|error| {
+        tracing::error!(%error, "no randomness for a request id");
+        u128::from(SPARE.fetch_add(1, Ordering::Relaxed)).to_be_bytes()
+    }))
+}
+
+fn header_octets(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD).sum()
+}
+
+fn write_problem(response: &mut Response, problem: &Problem, id: &RequestId) {
+    *response.body_mut() = Body::from(problem.to_json(id));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_MEDIA_TYPE));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = problem.retry_after_seconds() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+}

@@ -1,0 +1,184 @@
+//! `GET /jobs/{job_id}`: the job as it stands, or once it moves on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::header::{CACHE_CONTROL, ETAG, HeaderName, RETRY_AFTER, VARY};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use hei_protocol::messages::{
+    CBOR_MEDIA_TYPE, Diagnostics, JSON_MEDIA_TYPE, Job as JobMessage, JobError, JobResult,
+    JobState as Standing, PayloadReference, ResultPayload,
+};
+use hei_protocol::{JobErrorCode, JobId, ProblemCode, encoding};
+
+use super::answer::{Refused, acceptable, not_modified, set, whole};
+use super::{negotiate, query, tenant};
+use crate::app::App;
+use crate::store::{Job, JobState, Lookup, Outcome};
+
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// A poll is worth it after at least and at most this long.
+const POLL_AFTER_MS: (u64, u64) = (5, 1000);
+
+pub(super) async fn job(
+    State(app): State<Arc<App>>,
+    id: Result<Path<String>, PathRejection>,
+    RawQuery(parameters): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let tenant = tenant(&headers)?;
+    let media = acceptable(&headers, &[JSON_MEDIA_TYPE, CBOR_MEDIA_TYPE])?;
+    let id = job_id(id)?;
+    let parameters = parameters.as_deref();
+    let by_reference = query(parameters, "result") == Some("reference");
+    let asked = query(parameters, "wait").and_then(negotiate::seconds);
+    let wait = asked
+        .or_else(|| negotiate::preferred_wait(&headers))
+        .map(|wait| wait.min(app.config().limits.max_wait_seconds));
+    let wait_for = Duration::from_secs(wait.unwrap_or(0));
+
+    let mut found = found(app.read(&tenant, id).await?)?;
+    if !found.state.is_terminal() && !wait_for.is_zero() {
+        // A client that names the representation it has wants the next one, any other the last.
+        let seen = match negotiate::none_match(&headers, &etag(&found, media, by_reference)) {
+            true => found.state,
+            false if headers.contains_key("if-none-match") => JobState::Queued,
+            false => JobState::Running,
+        };
+        if found.state <= seen {
+            found = self::found(app.read_beyond(&tenant, id, seen, wait_for).await?)?;
+        }
+    }
+    let mut response = represent(&app, &headers, media, &found, by_reference).await;
+    if let Some(wait) = wait {
+        set(&mut response, PREFERENCE_APPLIED, &format!("wait={wait}"));
+    }
+    Ok(response)
+}
+
+/// The id in a path. Whatever is not an id names no job.
+pub(super) fn job_id(path: Result<Path<String>, PathRejection>) -> Result<JobId, Refused> {
+    let Path(text) = path.map_err(|_| ProblemCode::JobNotFound)?;
+    text.parse().map_err(|_| ProblemCode::JobNotFound.into())
+}
+
+/// The job that was looked up.
+pub(super) fn found(lookup: Lookup) -> Result<Job, Refused> {
+    match lookup {
+        Lookup::Found(job) => Ok(job),
+        Lookup::Expired => Err(ProblemCode::JobExpired.into()),
+        Lookup::Missing => Err(ProblemCode::JobNotFound.into()),
+    }
+}
+
+/// When another look is worth it.
+pub(super) fn poll_after_ms(delay: Duration) -> u64 {
+    u64::try_from(delay.as_millis()).unwrap_or(u64::MAX).clamp(POLL_AFTER_MS.0, POLL_AFTER_MS.1)
+}
+
+/// The answer that shows a job: 200, or 304 for a client that has this representation. The body of a terminal job
+/// is a function of what the store keeps immutable, so it is the same octets for ever.
+pub(super) async fn represent(
+    app: &App,
+    headers: &HeaderMap,
+    media: &'static str,
+    job: &Job,
+    by_reference: bool,
+) -> Response {
+    let etag = etag(job, media, by_reference);
+    let delay = app.expected_delay().await;
+    let mut response = if negotiate::none_match(headers, &etag) {
+        not_modified()
+    } else {
+        match message(job, poll_after_ms(delay), by_reference) {
+            Some(message) if media == CBOR_MEDIA_TYPE => whole(StatusCode::OK, media, message.to_cbor()),
+            Some(message) => whole(StatusCode::OK, media, message.to_json(job.facts.encoding)),
+            None => {
+                tracing::error!(job = %job.facts.id, "a stored job contradicts itself");
+                return axum::response::IntoResponse::into_response(Refused::from(
+                    ProblemCode::InternalError,
+                ));
+            }
+        }
+    };
+    set(&mut response, ETAG, &etag);
+    set(&mut response, VARY, "accept");
+    if job.state.is_terminal() {
+        set(&mut response, CACHE_CONTROL, "private, immutable");
+    } else {
+        set(&mut response, CACHE_CONTROL, "private, no-cache");
+        set(&mut response, RETRY_AFTER, &app.retry_after().await.to_string());
+    }
+    response
+}
+
+/// Strong for a terminal job, whose octets never change; weak before, for the polling hint varies.
+fn etag(job: &Job, media: &str, by_reference: bool) -> String {
+    let form = match (media == CBOR_MEDIA_TYPE, by_reference) {
+        (true, false) => "c",
+        (true, true) => "cr",
+        (false, false) => "j",
+        (false, true) => "jr",
+    };
+    let rank = match job.state {
+        JobState::Queued => 0,
+        JobState::Running => 1,
+        JobState::Completed | JobState::Failed => 2,
+    };
+    let weak = if job.state.is_terminal() { "" } else { "W/" };
+    format!("{weak}\"{}-{rank}{form}\"", job.facts.id)
+}
+
+/// The message about a job; `None` when its record contradicts itself.
+fn message(job: &Job, poll_after_ms: u64, by_reference: bool) -> Option<JobMessage> {
+    let facts = job.facts.as_ref();
+    let state = match (job.state, job.outcome.as_deref()) {
+        (JobState::Queued, None) => Standing::Queued { poll_after_ms },
+        (JobState::Running, None) => Standing::Running { started_at: job.started_at?, poll_after_ms },
+        (JobState::Completed, Some(Outcome::Completed { result, digest })) => Standing::Completed {
+            started_at: job.started_at?,
+            finished_at: job.finished_at?,
+            result: Box::new(JobResult {
+                model_id: facts.model_id.clone(),
+                version: facts.version.clone(),
+                params_id: facts.params_id.to_string(),
+                evaluation_key_id: None,
+                diagnostics: Diagnostics::whole(u64::from(facts.batch_size)),
+                payload: if by_reference {
+                    ResultPayload::Reference(PayloadReference {
+                        href: format!("/jobs/{}/result", facts.id),
+                        size: result.len() as u64,
+                        digest: encoding::to_hex(digest),
+                    })
+                } else {
+                    ResultPayload::Inline(result.to_vec())
+                },
+            }),
+        },
+        (JobState::Failed, Some(Outcome::Failed(code))) => Standing::Failed {
+            started_at: job.started_at,
+            finished_at: job.finished_at?,
+            error: error(*code),
+        },
+        _ => return None,
+    };
+    Some(JobMessage {
+        job_id: facts.id,
+        model_id: facts.model_id.clone(),
+        version: facts.version.clone(),
+        created_at: facts.created_at,
+        expires_at: facts.expires_at,
+        state,
+    })
+}
+
+fn error(code: JobErrorCode) -> JobError {
+    JobError {
+        code: code.as_str().to_owned(),
+        message: code.message().to_owned(),
+        retryable: code.retryable(),
+    }
+}

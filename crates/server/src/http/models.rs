@@ -1,0 +1,26 @@
+//! `GET /models`: the closed shape that strict clients validate, or everything with `?view=all`.
+
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
+use axum::http::header::LINK;
+use axum::response::Response;
+
+use super::answer::{JSON, Refused, document, set};
+use super::query;
+use crate::app::App;
+
+pub(super) async fn models(
+    State(app): State<Arc<App>>,
+    RawQuery(parameters): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let all = query(parameters.as_deref(), "view") == Some("all");
+    let list = if all { app.registry().list() } else { app.registry().published() };
+    let mut response = document(&headers, JSON, list)?;
+    if !all {
+        set(&mut response, LINK, "</models?view=all>; rel=\"alternate\"; type=\"application/json\"");
+    }
+    Ok(response)
+}

@@ -1,0 +1,24 @@
+//! `GET /health/ready`: the registry is frozen and new work is taken.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::Response;
+use hei_protocol::messages::{Ready, to_json};
+use hei_protocol::{Problem, ProblemCode};
+
+use super::answer::{JSON, Refused, set, whole};
+use crate::app::App;
+
+pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Response, Refused> {
+    if !app.is_ready() {
+        let seconds = app.config().connections.drain.as_secs();
+        return Err(Problem::new(ProblemCode::NotReady).with_retry_after(seconds).into());
+    }
+    let models = app.registry().len() as u64;
+    let mut response = whole(StatusCode::OK, JSON, to_json(&Ready::new(models)));
+    set(&mut response, CACHE_CONTROL, "no-store");
+    Ok(response)
+}

@@ -1,0 +1,159 @@
+//! Connections: accepted under a cap, read under a timer, drained on shutdown.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+
+use crate::app::App;
+use crate::config::ServerConfig;
+use crate::http::{self, Lingering};
+use crate::registry::{Registry, RegistryError};
+
+/// How long to pause after the operating system refused a connection, for instance for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A model is refused.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {cause}; choose another address with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        cause: std::io::Error,
+    },
+    /// A limit is below what a compliant server offers.
+    #[error("the limit {name} is {value}, a compliant server offers at least {minimum}")]
+    Limit {
+        /// The limit.
+        name: &'static str,
+        /// Its value.
+        value: u64,
+        /// The least value.
+        minimum: u64,
+    },
+    /// The operating system refused threads.
+    #[error("cannot start the compute threads: {0}")]
+    Threads(std::io::Error),
+}
+
+/// The server, before it listens.
+pub struct Server;
+
+impl Server {
+    /// Loads and freezes the registry, starts the compute pool, and listens.
+    ///
+    /// # Errors
+    /// [`StartError`], naming what to mend; nothing is served then.
+    pub async fn bind(config: ServerConfig) -> Result<BoundServer, StartError> {
+        if let Some(name) = config.limits.below_minimum() {
+            let (value, minimum) = (config.limits.value(name), name.minimum());
+            return Err(StartError::Limit { name: name.as_str(), value, minimum });
+        }
+        let registry = Registry::load(&config.models, &config.limits)?;
+        let address = config.listen;
+        let listen = |cause| StartError::Listen { address, cause };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let app = App::start(config, registry).map_err(StartError::Threads)?;
+        Ok(BoundServer { listener, address, app })
+    }
+}
+
+/// A server that listens and has not begun to accept.
+pub struct BoundServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    app: Arc<App>,
+}
+
+impl BoundServer {
+    /// Where it listens; with port 0 in the configuration, the port that was chosen.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` is ready; then stops accepting, reports not ready, lets answers and accepted jobs
+    /// finish within the drain limit, and returns.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { listener, address, app } = self;
+        tracing::info!(%address, models = app.registry().len(), "listening");
+        let router = http::router(Arc::clone(&app));
+        let connections = Arc::new(Semaphore::new(app.config().connections.max_connections));
+        let graceful = GracefulShutdown::new();
+        let mut shutdown = pin!(shutdown);
+        loop {
+            let accepted = async {
+                let permit = Arc::clone(&connections).acquire_owned().await;
+                (listener.accept().await, permit)
+            };
+            let (accepted, permit) = tokio::select! {
+                () = &mut shutdown => break,
+                accepted = accepted => accepted,
+            };
+            let (Ok((stream, _peer)), Ok(permit)) = (accepted, permit) else {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            // Answers are small and whole; waiting to fill a segment only delays them.
+            drop(stream.set_nodelay(true));
+            let connection = graceful.watch(connection(stream, router.clone(), &app));
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "connection ended");
+                }
+                drop(permit);
+            });
+        }
+        drop(listener);
+        let drain = app.config().connections.drain;
+        tracing::info!(?drain, "draining");
+        app.drain();
+        let all = async {
+            tokio::join!(graceful.shutdown(), app.drained());
+        };
+        if tokio::time::timeout(drain, all).await.is_err() {
+            tracing::warn!(unfinished = app.unfinished().await, "the drain limit passed");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// One connection's future.
+fn connection(
+    stream: TcpStream,
+    router: Router,
+    app: &App,
+) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + 'static {
+    let linger = app.config().body.linger;
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let router = router.clone();
+        let (parts, body) = request.into_parts();
+        let body = Body::new(Lingering::new(&parts.headers, body, linger));
+        router.oneshot(hyper::Request::from_parts(parts, body))
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(app.config().connections.header_timeout)
+        // Ours answers with a problem document, this one is the backstop behind it.
+        .max_headers(app.config().connections.max_header_fields.saturating_mul(2))
+        .serve_connection(TokioIo::new(stream), service)
+}

@@ -1,0 +1,128 @@
+//! Workers: each takes an accepted job, has the compute pool evaluate it, and records how it ended.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hei_circuit::{CircuitError, Inputs, Output};
+use hei_protocol::{JobErrorCode, JobId};
+use hei_wire::Format;
+use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, mpsc};
+
+use crate::compute::{Compute, ComputeError, Lane};
+use crate::registry::Offer;
+use crate::store::{Outcome, Store};
+
+/// An accepted job with everything its evaluation needs.
+pub(crate) struct Task {
+    pub(crate) id: JobId,
+    pub(crate) offer: Arc<Offer>,
+    pub(crate) batch: usize,
+    pub(crate) inputs: Inputs,
+    pub(crate) format: Format,
+    /// When the caller no longer wants the result.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// How long evaluations take: an exponentially weighted mean, for honest `Retry-After` values.
+#[derive(Debug, Default)]
+pub(crate) struct ServiceTime(AtomicU64);
+
+impl ServiceTime {
+    /// Takes one measurement into account.
+    fn record(&self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+        let mean = self.0.load(Ordering::Relaxed);
+        let next = if mean == 0 { took } else { mean - mean / 8 + took / 8 };
+        self.0.store(next.max(1), Ordering::Relaxed);
+    }
+
+    /// The mean; a guess of 10 ms before the first measurement.
+    pub(crate) fn mean(&self) -> Duration {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Duration::from_millis(10),
+            micros => Duration::from_micros(micros),
+        }
+    }
+}
+
+/// What the workers share.
+pub(crate) struct Workshop {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) compute: Arc<Compute>,
+    pub(crate) service_time: ServiceTime,
+    pub(crate) max_run: Duration,
+}
+
+/// One worker's life: until the queue is closed and empty.
+pub(crate) async fn work(workshop: Arc<Workshop>, queue: Arc<Mutex<mpsc::Receiver<Task>>>) {
+    loop {
+        let Some(task) = queue.lock().await.recv().await else { return };
+        let id = task.id;
+        let outcome = evaluate(&workshop, task).await;
+        if let Outcome::Failed(code) = &outcome {
+            tracing::warn!(job = %id, code = code.as_str(), "job failed");
+        }
+        if let Err(error) = workshop.store.finish(id, outcome).await {
+            tracing::error!(job = %id, %error, "the outcome could not be recorded");
+        }
+    }
+}
+
+async fn evaluate(workshop: &Workshop, task: Task) -> Outcome {
+    let id = task.id;
+    let started = Instant::now();
+    if task.deadline.is_some_and(|deadline| started >= deadline) {
+        return Outcome::Failed(JobErrorCode::JobDeadlineExceeded);
+    }
+    if let Err(error) = workshop.store.start(id).await {
+        tracing::error!(job = %id, %error, "the job could not be started");
+        return Outcome::Failed(JobErrorCode::InternalError);
+    }
+    let limit = started + workshop.max_run;
+    let deadline = task.deadline.map_or(limit, |deadline| deadline.min(limit));
+    let run = workshop.compute.run(Lane::Evaluate, move || run(task, deadline)).await;
+    workshop.service_time.record(started.elapsed());
+    match run {
+        Ok(Ok(result)) => {
+            let digest = Sha256::digest(&result).into();
+            tracing::info!(job = %id, bytes = result.len(), micros = started.elapsed().as_micros(), "job completed");
+            Outcome::Completed { result, digest }
+        }
+        Ok(Err(code)) => Outcome::Failed(code),
+        Err(ComputeError::Panicked | ComputeError::ShuttingDown | ComputeError::LaneFull { .. }) => {
+            Outcome::Failed(JobErrorCode::InternalError)
+        }
+    }
+}
+
+/// Evaluates the plan and writes the result in the format of the inputs.
+fn run(task: Task, deadline: Instant) -> Result<Bytes, JobErrorCode> {
+    let cancelled = || Instant::now() >= deadline;
+    let plan = task.offer.plan();
+    let output = plan.run(task.inputs, task.batch, &cancelled).map_err(|error| match error {
+        CircuitError::Cancelled => JobErrorCode::JobDeadlineExceeded,
+        error => {
+            tracing::error!(job = %task.id, %error, "the plan could not be evaluated");
+            JobErrorCode::EvaluationFailed
+        }
+    })?;
+    let context = plan.parameters().context();
+    let encoded = match (&output, task.format) {
+        (Output::Slots(ciphertext), Format::Hei) => {
+            hei_wire::hei::encode_ciphertext_full(ciphertext, context)
+        }
+        (Output::Slots(ciphertext), Format::Seal) => hei_wire::seal::encode_ciphertext(ciphertext, context),
+        (Output::Coefficients(reply), _) => hei_wire::hei::encode_reply(reply, context),
+        _ => {
+            tracing::error!(job = %task.id, "the plan's output has no container");
+            return Err(JobErrorCode::InternalError);
+        }
+    };
+    encoded.map(Bytes::from).map_err(|error| {
+        tracing::error!(job = %task.id, %error, "the result could not be written");
+        JobErrorCode::InternalError
+    })
+}
