@@ -9,12 +9,19 @@ mod retry;
 
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use hei_protocol::messages::{
+    BodyFormat, InferAccepted, Job, JobResult, JobState, ListModels, ModelCard, PlainRequest, PlainResponse,
+    ResultPayload, Service, from_json, parse,
+};
+use hei_protocol::problem::ReceivedProblem;
+use hei_protocol::{JobId, ModelId, ModelVersion};
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 use ureq::http::{Method, StatusCode};
 use zeroize::Zeroizing;
 
-use exchange::{Answer, Call, Origin};
-pub use problem::{Problem, ServerText};
+use exchange::{Call, Origin};
+pub use problem::ServerText;
 
 const JSON: &str = "application/json";
 const CATALOG_LIMIT: u64 = 16 << 20;
@@ -25,7 +32,9 @@ const JSON_LIMIT: u64 = 1 << 20;
 #[non_exhaustive]
 pub enum HttpError {
     /// The address is not one of a server.
-    #[error("not a server address: expected http://host[:port] or https://host[:port], without user or query")]
+    #[error(
+        "not a server address: expected http://host[:port] or https://host[:port], without user or query"
+    )]
     InvalidUrl,
     /// The bearer token cannot be one.
     #[error("the bearer token is empty, too long, or has characters a token never has")]
@@ -33,9 +42,6 @@ pub enum HttpError {
     /// A token would travel readable by everyone on the way.
     #[error("refusing to send a bearer token over http:// to another machine: use https://")]
     InsecureToken,
-    /// Model ids, versions and job ids are plain words.
-    #[error("not a {0} the protocol allows")]
-    InvalidName(&'static str),
     /// No connection, after all attempts.
     #[error("cannot reach {url} ({attempts} attempts): {cause}")]
     Unreachable {
@@ -56,8 +62,8 @@ pub enum HttpError {
     #[error("no answer within the time allowed: raise the timeout, or try again later")]
     Deadline,
     /// The server refused, and said why.
-    #[error("the server refused: {0}")]
-    Problem(Box<Problem>),
+    #[error("the server refused: {}", problem::describe(.0))]
+    Problem(Box<ReceivedProblem>),
     /// The job was accepted, and failed.
     #[error("the job failed: {code}{}", if *.retryable { " (submit it again)" } else { "" })]
     JobFailed {
@@ -98,25 +104,6 @@ pub struct HttpClient {
     timeout: Duration,
 }
 
-/// What a request body is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Media {
-    /// `application/json`
-    Json,
-    /// `application/cbor`
-    Cbor,
-}
-
-impl Media {
-    /// The media type's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Json => JSON,
-            Self::Cbor => "application/cbor",
-        }
-    }
-}
-
 /// The key under which a POST may be repeated without running twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
@@ -135,56 +122,15 @@ impl IdempotencyKey {
     }
 }
 
-/// A job the server took on.
-#[derive(Clone, Debug)]
-pub struct Accepted {
-    job_id: String,
-    poll_after: Duration,
-}
-
-impl Accepted {
-    /// The job's id.
-    pub fn job_id(&self) -> &str {
-        &self.job_id
-    }
-}
-
-/// A completed job, without its result.
+/// A completed job.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// The model that was evaluated, as the server names it.
-    pub model_id: String,
-    /// Its version.
-    pub version: String,
-    /// Milliseconds of evaluation, if the server says.
-    pub evaluate_ms: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct AcceptedBody {
-    job_id: String,
-    status: String,
-    #[serde(default)]
-    poll_after_ms: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct JobBody {
-    job_id: String,
-    status: String,
-    model_id: String,
-    version: String,
-    #[serde(default)]
-    error: Option<JobError>,
-    #[serde(default)]
-    poll_after_ms: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct JobError {
-    code: String,
-    #[serde(default)]
-    retryable: bool,
+    /// The job; its payload may be a reference.
+    pub job_id: JobId,
+    /// What the server says of the result.
+    pub result: JobResult,
+    /// Milliseconds of evaluation, as the server says.
+    pub evaluate_ms: f64,
 }
 
 impl HttpClient {
@@ -199,20 +145,34 @@ impl HttpClient {
         self.origin.base()
     }
 
-    /// `GET /models?view=all`: every model the server offers, as JSON.
-    pub fn models(&self) -> Result<Vec<u8>, HttpError> {
-        self.json("/models?view=all", CATALOG_LIMIT)
+    /// `GET /models?view=all`: every model the server offers.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub fn models(&self) -> Result<ListModels, HttpError> {
+        self.json("/models?view=all", CATALOG_LIMIT).and_then(|body| message(&body))
     }
 
-    /// `GET /models/{id}/versions/{version}`: a model's card, as JSON.
-    pub fn card(&self, model_id: &str, version: &str) -> Result<Vec<u8>, HttpError> {
-        let path = format!("/models/{}/versions/{}", model_name(model_id)?, version_name(version)?);
-        self.json(&path, CATALOG_LIMIT)
+    /// `GET /models/{id}/versions/{version}`: a model's card, as the JSON a [`Session`](crate::session::Session)
+    /// takes. A card of another model than the one asked for is refused.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub fn card(&self, model_id: &ModelId, version: &ModelVersion) -> Result<Vec<u8>, HttpError> {
+        let body = self.json(&format!("/models/{model_id}/versions/{version}"), CATALOG_LIMIT)?;
+        let card: ModelCard = message(&body)?;
+        if (&card.model_id, &card.version) != (model_id, version) {
+            return Err(HttpError::Unexpected("the card is of another model"));
+        }
+        Ok(body)
     }
 
-    /// `GET /service`: name, limits, extensions, as JSON.
-    pub fn service(&self) -> Result<Vec<u8>, HttpError> {
-        self.json("/service", JSON_LIMIT)
+    /// `GET /service`: name, limits, extensions.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub fn service(&self) -> Result<Service, HttpError> {
+        self.json("/service", JSON_LIMIT).and_then(|body| message(&body))
     }
 
     /// `GET /health/ready`.
@@ -221,8 +181,17 @@ impl HttpClient {
     }
 
     /// `POST /infer`. The key makes it safe to repeat, so lost connections are retried.
-    pub fn submit(&self, body: &[u8], media: Media, key: &IdempotencyKey) -> Result<Accepted, HttpError> {
-        let headers = [("content-type", media.name()), ("accept", JSON), ("idempotency-key", key.0.as_str())];
+    ///
+    /// # Errors
+    /// [`HttpError::Problem`] means that no job was created.
+    pub fn submit(
+        &self,
+        body: &[u8],
+        media: BodyFormat,
+        key: &IdempotencyKey,
+    ) -> Result<InferAccepted, HttpError> {
+        let headers =
+            [("content-type", media.media_type()), ("accept", JSON), ("idempotency-key", key.0.as_str())];
         let call = Call {
             method: Method::POST,
             path: "/infer",
@@ -235,82 +204,106 @@ impl HttpClient {
         if answer.status != StatusCode::ACCEPTED || !answer.is(JSON) {
             return Err(HttpError::Unexpected("POST /infer answers 202 with JSON"));
         }
-        let body: AcceptedBody = parse(&answer)?;
-        if body.status != "accepted" || !is_job_id(&body.job_id) {
-            return Err(HttpError::Unexpected("an accepted job has the status accepted and an id of 32 hex digits"));
-        }
-        Ok(Accepted { job_id: body.job_id, poll_after: poll_pause(body.poll_after_ms) })
+        let tree = parse(BodyFormat::Json, &answer.body).map_err(|_| MALFORMED)?;
+        InferAccepted::from_value(&tree).map_err(|_| MALFORMED)
     }
 
-    /// Long-polls `GET /jobs/{id}` until the job is done. The result itself is left for [`Self::result`].
-    pub fn wait(&self, job: &Accepted) -> Result<Finished, HttpError> {
+    /// Long-polls `GET /jobs/{id}` until the job is done. Octets are asked for by reference; a server that sends
+    /// them inline may send `limit` of them.
+    ///
+    /// # Errors
+    /// [`HttpError::JobFailed`] with the job's own code.
+    pub fn wait(&self, accepted: &InferAccepted, limit: u64) -> Result<Finished, HttpError> {
         let deadline = self.deadline();
-        let path = format!("/jobs/{}?wait=20&result=reference", job.job_id);
-        let mut pause = job.poll_after;
+        let job_id = accepted.job_id;
+        let path = format!("/jobs/{job_id}?wait=20&result=reference");
+        let limit = JSON_LIMIT.saturating_add(limit.saturating_mul(2));
+        let mut hint = accepted.poll_after_ms;
+        let mut least = Duration::ZERO;
         let mut rank = 0;
         loop {
             let asked = Instant::now();
-            let call = get(&path, &[("accept", JSON)], JSON_LIMIT);
-            let answer = self.origin.send(&call, deadline)?;
+            let answer = self.origin.send(&get(&path, &[("accept", JSON)], limit), deadline)?;
             if !answer.is(JSON) {
                 return Err(HttpError::Unexpected("a job is JSON"));
             }
-            let body: JobBody = parse(&answer)?;
-            if body.job_id != job.job_id {
+            let job = Job::parse(BodyFormat::Json, &answer.body).map_err(|_| MALFORMED)?;
+            if job.job_id != job_id {
                 return Err(HttpError::Unexpected("the answer is about another job"));
             }
-            let (now, live) = match body.status.as_str() {
-                "queued" | "pending" => (0, true),
-                "running" => (1, true),
-                "completed" | "done" => (2, false),
-                "failed" => {
-                    let error = body.error.ok_or(HttpError::Unexpected("a failed job has an error"))?;
+            if job.status().rank() < rank {
+                return Err(HttpError::Unexpected("a job's status went backwards"));
+            }
+            rank = job.status().rank();
+            match job.state {
+                JobState::Completed { started_at, finished_at, result } => {
+                    let span = finished_at.unix_millis().saturating_sub(started_at.unix_millis());
+                    let measured = answer.header("server-timing").and_then(evaluation_time);
+                    let evaluate_ms = measured.unwrap_or(span as f64);
+                    return Ok(Finished { job_id, result: *result, evaluate_ms });
+                }
+                JobState::Failed { error, .. } => {
                     let code = ServerText::new(&error.code);
                     return Err(HttpError::JobFailed { code, retryable: error.retryable });
                 }
-                _ => return Err(HttpError::Unexpected("unknown job status")),
-            };
-            if now < rank {
-                return Err(HttpError::Unexpected("a job's status went backwards"));
+                JobState::Queued { poll_after_ms } | JobState::Running { poll_after_ms, .. } => {
+                    hint = poll_after_ms.min(hint)
+                }
             }
-            rank = now;
-            if !live {
-                let evaluate_ms = answer.header("server-timing").and_then(evaluation_time);
-                return Ok(Finished { model_id: body.model_id, version: body.version, evaluate_ms });
-            }
-            // A server that holds the request already paced us; one that does not says when to come back.
+            // A server that holds the request already paced us; one that does not is asked ever less often.
             if asked.elapsed() < Duration::from_secs(1) {
                 let left = deadline.saturating_duration_since(Instant::now());
+                let pause = Duration::from_millis(hint.clamp(1, 10_000)).max(least);
                 std::thread::sleep(pause.min(left));
+                least = pause.saturating_mul(3) / 2;
             }
-            pause = poll_pause(body.poll_after_ms).max(pause.saturating_mul(3) / 2).min(Duration::from_secs(2));
         }
     }
 
-    /// `GET /jobs/{id}/result`: the result's octets, at most `limit` of them. Fetch once.
-    pub fn result(&self, job: &Accepted, limit: u64) -> Result<Vec<u8>, HttpError> {
-        let path = format!("/jobs/{}/result", job.job_id);
+    /// The result's octets, at most `limit` of them: those the job carried, or `GET /jobs/{id}/result`. Fetch once.
+    ///
+    /// # Errors
+    /// [`HttpError::TooLarge`] when there are more; [`HttpError::Unexpected`] when they are not those announced.
+    pub fn result(&self, finished: Finished, limit: u64) -> Result<Vec<u8>, HttpError> {
+        let reference = match finished.result.payload {
+            ResultPayload::Inline(octets) if octets.len() as u64 <= limit => return Ok(octets),
+            ResultPayload::Inline(_) => return Err(HttpError::TooLarge { limit }),
+            ResultPayload::Reference(reference) => reference,
+        };
+        if reference.size > limit {
+            return Err(HttpError::TooLarge { limit });
+        }
+        // The path is the protocol's; the server's `href` is not followed, it could point anywhere.
+        let path = format!("/jobs/{}/result", finished.job_id);
         let call = get(&path, &[("accept", "application/octet-stream")], limit);
         let answer = self.origin.send(&call, self.deadline())?;
         if answer.status != StatusCode::OK || !answer.is("application/octet-stream") {
             return Err(HttpError::Unexpected("a result is 200 with application/octet-stream"));
         }
+        let digest = hei_protocol::encoding::to_hex(&Sha256::digest(&answer.body));
+        if answer.body.len() as u64 != reference.size || digest != reference.digest {
+            return Err(HttpError::Unexpected("the result's octets are not those the job announced"));
+        }
         Ok(answer.body)
     }
 
     /// `POST /infer/plain`: features in the clear, for comparison with a server that offers it.
-    pub fn infer_plain(&self, body: &[u8]) -> Result<Vec<u8>, HttpError> {
+    ///
+    /// # Errors
+    /// [`HttpError::Problem`] with `NOT_IMPLEMENTED` or `NOT_FOUND` where it is not offered.
+    pub fn infer_plain(&self, request: &PlainRequest) -> Result<PlainResponse, HttpError> {
+        let body = request.to_json();
         let headers = [("content-type", JSON), ("accept", JSON)];
         let call = Call {
             method: Method::POST,
             path: "/infer/plain",
             headers: &headers,
-            body: Some(body),
+            body: Some(&body),
             limit: CATALOG_LIMIT,
             // It creates no job and changes nothing.
             repeatable: true,
         };
-        self.origin.send(&call, self.deadline()).map(|answer| answer.body)
+        self.origin.send(&call, self.deadline()).and_then(|answer| message(&answer.body))
     }
 
     fn json(&self, path: &str, limit: u64) -> Result<Vec<u8>, HttpError> {
@@ -330,12 +323,10 @@ fn get<'a>(path: &'a str, headers: &'a [(&'static str, &'a str)], limit: u64) ->
     Call { method: Method::GET, path, headers, body: None, limit, repeatable: true }
 }
 
-fn parse<'a, T: Deserialize<'a>>(answer: &'a Answer) -> Result<T, HttpError> {
-    serde_json::from_slice(&answer.body).map_err(|_| HttpError::Unexpected("unreadable JSON, or members missing"))
-}
+const MALFORMED: HttpError = HttpError::Unexpected("unreadable JSON, or members missing");
 
-fn poll_pause(hint: Option<f64>) -> Duration {
-    Duration::from_secs_f64(hint.unwrap_or(40.0).clamp(1.0, 10_000.0) / 1e3)
+fn message<T: DeserializeOwned>(body: &[u8]) -> Result<T, HttpError> {
+    from_json(body).map_err(|_| MALFORMED)
 }
 
 /// The duration of `eval` in a `Server-Timing` header.
@@ -343,27 +334,10 @@ fn evaluation_time(header: &str) -> Option<f64> {
     header.split(',').find_map(|metric| {
         let mut parts = metric.split(';').map(str::trim);
         (parts.next()? == "eval").then_some(())?;
-        parts.find_map(|p| p.strip_prefix("dur=")?.parse().ok()).filter(|ms: &f64| ms.is_finite() && *ms >= 0.0)
+        parts
+            .find_map(|p| p.strip_prefix("dur=")?.parse().ok())
+            .filter(|ms: &f64| ms.is_finite() && *ms >= 0.0)
     })
-}
-
-fn is_job_id(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-}
-
-fn model_name(text: &str) -> Result<&str, HttpError> {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let valid = text.len() <= 64
-        && text.bytes().next().is_some_and(plain)
-        && text.bytes().all(|b| plain(b) || b"._-".contains(&b));
-    valid.then_some(text).ok_or(HttpError::InvalidName("model id"))
-}
-
-fn version_name(text: &str) -> Result<&str, HttpError> {
-    let valid = (1..=64).contains(&text.len())
-        && text.bytes().next().is_some_and(|b| b.is_ascii_digit())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-+".contains(&b));
-    valid.then_some(text).ok_or(HttpError::InvalidName("model version"))
 }
 
 #[cfg(test)]

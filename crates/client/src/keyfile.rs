@@ -29,7 +29,9 @@ pub enum KeyFileError {
         supported: u8,
     },
     /// The file asks for more memory or passes than a key file of this program ever does.
-    #[error("key file asks for Argon2id with {memory_kib} KiB, {passes} passes, {lanes} lanes: refused as unreasonable")]
+    #[error(
+        "key file asks for Argon2id with {memory_kib} KiB, {passes} passes, {lanes} lanes: refused as unreasonable"
+    )]
     CostRefused {
         /// Memory in KiB.
         memory_kib: u32,
@@ -91,7 +93,7 @@ pub struct KeyFileInfo {
 /// [`KeyFileError::EmptyPassphrase`], or no randomness for salt and nonce.
 pub fn write(
     key: &SecretKey,
-    context: &Context,
+    context: &Arc<Context>,
     passphrase: Option<&[u8]>,
     randomness: &mut impl RandomSource,
 ) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
@@ -117,8 +119,8 @@ pub fn describe(file: &[u8]) -> Result<KeyFileInfo, KeyFileError> {
         let header = lock::header(file)?;
         return Ok(KeyFileInfo { params_id: ParamsId(header.params_id), locked: true, bytes });
     }
-    let description = hei_wire::inspect(file).ok_or(KeyFileError::Malformed)?;
-    if description.kind != hei_wire::Kind::SecretKey {
+    let description = hei_wire::inspect(file)?;
+    if description.format != hei_wire::Format::Hei || description.kind != hei_wire::Kind::SecretKey.as_str() {
         return Err(KeyFileError::Malformed);
     }
     let params_id = description.params_id.ok_or(KeyFileError::Malformed)?;
@@ -130,7 +132,11 @@ pub fn describe(file: &[u8]) -> Result<KeyFileInfo, KeyFileError> {
 /// # Errors
 /// [`KeyFileError::OtherParameters`] before any derivation when it is for others;
 /// [`KeyFileError::WrongPassphraseOrChanged`] when the tag does not match.
-pub fn read(file: &[u8], context: &Arc<Context>, passphrase: Option<&[u8]>) -> Result<SecretKey, KeyFileError> {
+pub fn read(
+    file: &[u8],
+    context: &Arc<Context>,
+    passphrase: Option<&[u8]>,
+) -> Result<SecretKey, KeyFileError> {
     let info = describe(file)?;
     if info.params_id != context.params_id() {
         return Err(KeyFileError::OtherParameters { found: info.params_id, expected: context.params_id() });

@@ -33,7 +33,9 @@ pub enum StoreError {
         name: String,
     },
     /// Others may read the file.
-    #[error("{path}: others may read this key (mode {mode:04o}); run `chmod 600` on it, and consider the key exposed")]
+    #[error(
+        "{path}: others may read this key (mode {mode:04o}); run `chmod 600` on it, and consider the key exposed"
+    )]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -273,7 +275,8 @@ mod tests {
     #[test]
     fn a_name_cannot_leave_the_directory() {
         let (_guard, store) = store();
-        for name in ["", ".", "..", "../x", "a/b", "a\\b", ".hidden", "Upper", "ü", "a\0b", &"a".repeat(65)] {
+        for name in ["", ".", "..", "../x", "a/b", "a\\b", ".hidden", "Upper", "ü", "a\0b", &"a".repeat(65)]
+        {
             assert!(matches!(store.path(name), Err(StoreError::InvalidName)), "{name:?}");
             assert!(store.save(name, b"x", Overwrite::Replace).is_err(), "{name:?}");
         }

@@ -3,12 +3,13 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
+use hei_protocol::problem::ReceivedProblem;
 use ureq::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use ureq::{Agent, AsSendBody, Body};
 use zeroize::Zeroizing;
 
 use super::HttpError;
-use super::problem::{Problem, ServerText};
+use super::problem::{self, ServerText};
 use super::retry::{self, Setback};
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -55,7 +56,7 @@ impl Answer {
 
 enum Attempt {
     Done(Answer),
-    Refused(Problem, Option<u64>),
+    Refused(ReceivedProblem, Option<u64>),
     NotSent(String),
     Lost(String),
 }
@@ -176,7 +177,7 @@ impl Origin {
             return Ok(Attempt::Done(Answer { status: parts.status, headers: parts.headers, body }));
         }
         let after = parts.headers.get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
-        Ok(Attempt::Refused(Problem::parse(parts.status.as_u16(), &body), after))
+        Ok(Attempt::Refused(problem::read(parts.status.as_u16(), &body), after))
     }
 
     fn run<B: AsSendBody>(
@@ -199,8 +200,12 @@ fn classify(error: &ureq::Error) -> Result<Attempt, HttpError> {
         | ureq::Error::ConnectionFailed
         | ureq::Error::Tls(_)
         | ureq::Error::Rustls(_)
-        | ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => Ok(Attempt::NotSent(cause)),
-        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => Ok(Attempt::NotSent(cause)),
+        | ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => {
+            Ok(Attempt::NotSent(cause))
+        }
+        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
+            Ok(Attempt::NotSent(cause))
+        }
         _ => Ok(Attempt::Lost(cause)),
     }
 }

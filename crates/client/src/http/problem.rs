@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use hei_protocol::problem::{ReceivedProblem, Remedy};
 
 /// Text from a server: control characters and direction overrides are escaped, and it is cut at
 /// [`ServerText::MAX_CHARS`], so that it can be printed on a terminal.
@@ -51,76 +51,43 @@ impl fmt::Debug for ServerText {
     }
 }
 
-/// A problem answer (RFC 9457), reduced to what a client acts on and a person reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// HTTP status.
-    pub status: u16,
-    /// Stable code, for instance `UNKNOWN_MODEL`; `UNKNOWN` when the answer named none.
-    pub code: String,
-    /// Whether the same bytes may succeed later.
-    pub retryable: bool,
-    /// The announced remedy, for instance `refresh_models`.
-    pub remedy: Option<String>,
-    /// One sentence for a person.
-    pub detail: ServerText,
-    /// Where in the request, at most eight pointers with their reasons.
-    pub errors: Vec<ServerText>,
-    /// The id under which the operator finds this answer.
-    pub request_id: Option<ServerText>,
-}
-
-impl Problem {
-    /// Reads a problem body; anything unreadable falls back to what the status says.
-    pub(super) fn parse(status: u16, body: &[u8]) -> Self {
-        let tree: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
-        let text = |name: &str| tree.get(name).and_then(Value::as_str);
-        let word = |name: &str| text(name).filter(|w| is_word(w)).map(str::to_owned);
-        let nested = |name: &str| {
-            tree.get("error").and_then(|e| e.get(name)).and_then(Value::as_str).filter(|w| is_word(w))
-        };
-        let errors = tree.get("errors").and_then(Value::as_array).map_or_else(Vec::new, |items| {
-            let line = |item: &Value| {
-                let part = |name: &str| item.get(name).and_then(Value::as_str).unwrap_or("");
-                ServerText::new(&format!("{} {}", part("pointer"), part("reason")))
-            };
-            items.iter().take(8).map(line).collect()
-        });
-        Self {
-            status,
-            code: word("code")
-                .or_else(|| nested("code").map(str::to_owned))
-                .unwrap_or_else(|| "UNKNOWN".to_owned()),
-            retryable: tree
-                .get("retryable")
-                .and_then(Value::as_bool)
-                .unwrap_or(matches!(status, 408 | 429 | 502 | 503 | 504)),
-            remedy: word("remedy").filter(|remedy| remedy != "none"),
-            detail: ServerText::new(text("detail").or_else(|| text("title")).unwrap_or("no explanation given")),
-            errors,
-            request_id: text("request_id").map(ServerText::new),
-        }
+/// Reads a refusal. Where no problem document came, a gateway probably answered: its statuses are worth a retry.
+pub(super) fn read(status: u16, body: &[u8]) -> ReceivedProblem {
+    let mut problem = ReceivedProblem::from_json(status, body);
+    if problem.code.is_empty() {
+        problem.retryable |= matches!(status, 408 | 502 | 504);
     }
+    problem
 }
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}): {}", self.code, self.status, self.detail)?;
-        for error in &self.errors {
-            write!(f, "; at {error}")?;
-        }
-        if let Some(remedy) = &self.remedy {
-            write!(f, "; remedy: {}", remedy.replace('_', " "))?;
-        }
-        if let Some(id) = &self.request_id {
-            write!(f, "; request id {id}")?;
-        }
-        Ok(())
+/// One line for a person: code, sentence, places, remedy, request id.
+pub(super) fn describe(problem: &ReceivedProblem) -> String {
+    let code = if problem.code.is_empty() { "no problem document" } else { &problem.code };
+    let mut line = format!("{} ({})", ServerText::new(code), problem.status);
+    let mut add = |before: &str, text: &str| {
+        line.push_str(before);
+        line.push_str(ServerText::new(text).as_str());
+    };
+    if !problem.detail.is_empty() {
+        add(": ", &problem.detail);
     }
-}
-
-fn is_word(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    if let Some(reason) = &problem.reason {
+        add("; reason ", reason);
+    }
+    for (pointer, reason) in problem.errors.iter().take(8) {
+        add("; at ", pointer);
+        add(" ", reason);
+    }
+    if let Some(limit) = problem.limit {
+        add("; limit ", &limit.to_string());
+    }
+    if let Some(remedy) = problem.remedy.filter(|remedy| *remedy != Remedy::None) {
+        add("; remedy: ", &remedy.as_str().replace('_', " "));
+    }
+    if let Some(id) = &problem.request_id {
+        add("; request id ", id);
+    }
+    line
 }
 
 #[cfg(test)]
@@ -130,27 +97,24 @@ mod tests {
     #[test]
     fn terminal_escapes_and_floods_are_defused() {
         let hostile = format!(
-            r#"{{"code":"X\u001b[2J","detail":"\u001b]0;owned\u0007 \u202Eevil {}","retryable":true}}"#,
+            r#"{{"code":"X\u001b[2J","detail":"\u001b]0;owned\u0007 \u202Eevil {}","retryable":true,
+                "errors":[{{"pointer":"\u2066/x","reason":"\u009b31m"}}]}}"#,
             "A".repeat(1 << 20)
         );
-        let problem = Problem::parse(400, hostile.as_bytes());
-        assert_eq!(problem.code, "UNKNOWN");
-        let shown = problem.to_string();
-        assert!(shown.chars().all(|c| !c.is_control() && c != '\u{202E}'), "{shown:?}");
-        assert!(shown.chars().count() < 400);
-        assert!(shown.contains("\\u{1b}"));
+        let shown = describe(&read(400, hostile.as_bytes()));
+        let harmless = |c: char| !c.is_control() && !matches!(c, '\u{202E}' | '\u{2066}' | '\u{9b}');
+        assert!(shown.chars().all(harmless), "{shown:?}");
+        assert!(shown.chars().count() < 500);
+        assert!(shown.contains("\\u{202e}evil"), "{shown}");
+        assert_eq!(ServerText::new("a\u{1b}b").as_str(), "a\\u{1b}b");
     }
 
     #[test]
-    fn facts_are_kept_and_unknown_members_ignored() {
+    fn facts_are_shown_on_one_line() {
         let body = br#"{"code":"INVALID_SCHEMA","status":400,"retryable":false,"remedy":"fix_request",
             "detail":"Invalid infer request","errors":[{"pointer":"/layout","reason":"enum"}],"request_id":"r1","new":1}"#;
-        let problem = Problem::parse(400, body);
-        assert_eq!(problem.code, "INVALID_SCHEMA");
-        assert!(!problem.retryable);
-        assert_eq!(problem.remedy.as_deref(), Some("fix_request"));
         assert_eq!(
-            problem.to_string(),
+            describe(&read(400, body)),
             "INVALID_SCHEMA (400): Invalid infer request; at /layout enum; remedy: fix request; request id r1"
         );
     }
@@ -158,11 +122,10 @@ mod tests {
     #[test]
     fn a_body_that_is_no_problem_falls_back_to_the_status() {
         for body in [&b""[..], b"<html>", b"[1,2]", b"\xff\xfe"] {
-            assert!(Problem::parse(503, body).retryable);
-            assert!(!Problem::parse(500, body).retryable);
-            assert_eq!(Problem::parse(500, body).code, "UNKNOWN");
+            assert!(read(503, body).retryable);
+            assert!(read(502, body).retryable);
+            assert!(!read(500, body).retryable);
+            assert_eq!(describe(&read(500, body)), "no problem document (500)");
         }
-        let nested = Problem::parse(404, br#"{"error":{"code":"UNKNOWN_MODEL"}}"#);
-        assert_eq!(nested.code, "UNKNOWN_MODEL");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::problem::Problem;
+use hei_protocol::problem::ReceivedProblem;
 
 /// Attempts per call, the first included.
 pub(super) const ATTEMPTS: u32 = 5;
@@ -16,7 +16,7 @@ pub(super) enum Setback<'a> {
     /// The connection broke after sending may have begun.
     Lost,
     /// The server answered with a problem, perhaps with `Retry-After` in seconds.
-    Problem(&'a Problem, Option<u64>),
+    Problem(&'a ReceivedProblem, Option<u64>),
 }
 
 /// How long to wait before attempt `attempt + 1`, or `None` when it must not be made.
@@ -27,7 +27,10 @@ pub(super) fn pause(attempt: u32, setback: &Setback<'_>, repeatable: bool, jitte
     if attempt >= ATTEMPTS {
         return None;
     }
-    let backoff = BASE.saturating_mul(1 << (attempt - 1).min(16)).min(CAP).mul_f64(f64::from(jitter) / f64::from(u32::MAX));
+    let backoff = BASE
+        .saturating_mul(1 << (attempt - 1).min(16))
+        .min(CAP)
+        .mul_f64(f64::from(jitter) / f64::from(u32::MAX));
     match setback {
         Setback::NotSent => Some(backoff),
         Setback::Lost => repeatable.then_some(backoff),
@@ -46,8 +49,8 @@ pub(super) fn pause(attempt: u32, setback: &Setback<'_>, repeatable: bool, jitte
 mod tests {
     use super::*;
 
-    fn problem(status: u16, retryable: bool) -> Problem {
-        Problem::parse(status, format!(r#"{{"code":"X","retryable":{retryable}}}"#).as_bytes())
+    fn problem(status: u16, retryable: bool) -> ReceivedProblem {
+        ReceivedProblem::from_json(status, format!(r#"{{"code":"X","retryable":{retryable}}}"#).as_bytes())
     }
 
     #[test]

@@ -91,17 +91,42 @@ fn client(url: &str) -> HttpClient {
 const JOB: &str = "0123456789abcdef0123456789abcdef";
 
 fn accepted() -> Act {
-    json("202 Accepted", &format!(r#"{{"job_id":"{JOB}","status":"accepted","poll_after_ms":1,"new":true}}"#))
+    let times = r#""created_at":"2026-01-01T00:00:00.000Z","expires_at":"2026-01-02T00:00:00.000Z""#;
+    let body = format!(r#"{{"job_id":"{JOB}","status":"accepted",{times},"poll_after_ms":1,"new":true}}"#);
+    json("202 Accepted", &body)
+}
+
+fn job_body(id: &str, status: &str, more: &str) -> String {
+    let time = |name: &str, second: u32| format!(r#""{name}":"2026-01-01T00:00:0{second}.000Z""#);
+    let times = [time("created_at", 0), time("started_at", 1), time("finished_at", 3), time("expires_at", 9)];
+    format!(
+        r#"{{"job_id":"{id}","status":"{status}","model_id":"m","version":"1.0.0","poll_after_ms":1,{}{more}}}"#,
+        times.join(",")
+    )
 }
 
 fn job(status: &str, more: &str) -> Act {
-    let body =
-        format!(r#"{{"job_id":"{JOB}","status":"{status}","model_id":"m","version":"1.0.0","poll_after_ms":1{more}}}"#);
-    answer("200 OK", "server-timing: queue;dur=1, eval;dur=2.5\r\n", "application/json", &body)
+    let timing = "server-timing: queue;dur=1, eval;dur=2.5\r\n";
+    answer("200 OK", timing, "application/json", &job_body(JOB, status, more))
 }
 
-fn submitted(url: &str) -> Accepted {
-    client(url).submit(b"body", Media::Cbor, &IdempotencyKey::random().unwrap()).unwrap()
+/// The `result` member of a completed job.
+fn result(payload: &str) -> String {
+    format!(
+        r#","result":{{"model_id":"m","version":"1.0.0","params_id":"{}","encoding":"base64","payload":{payload},
+        "diagnostics":{{"requested_batch_size":1,"processed_batch_size":1,"batch_truncated":false}}}}"#,
+        "ab".repeat(32)
+    )
+}
+
+fn reference(octets: &[u8]) -> String {
+    let digest = hei_protocol::encoding::to_hex(&Sha256::digest(octets));
+    // Where the reference points must not matter.
+    result(&format!(r#"{{"href":"http://elsewhere.example/","size":{},"digest":"{digest}"}}"#, octets.len()))
+}
+
+fn submitted(url: &str) -> InferAccepted {
+    client(url).submit(b"body", BodyFormat::Cbor, &IdempotencyKey::random().unwrap()).unwrap()
 }
 
 #[test]
@@ -112,7 +137,7 @@ fn a_submission_is_repeated_with_the_same_key_and_body_until_it_is_taken() {
         problem("409 Conflict", "retry-after: 0\r\n", "IDEMPOTENCY_IN_PROGRESS", true),
         accepted(),
     ]);
-    assert_eq!(submitted(&url).job_id(), JOB);
+    assert_eq!(submitted(&url).job_id.to_string(), JOB);
     let requests: Vec<Seen> = seen.iter().take(4).collect();
     let key = requests[0].header("idempotency-key").unwrap();
     assert!(key.len() == 38 && key.starts_with('"') && key.ends_with('"'), "{key}");
@@ -129,7 +154,7 @@ fn a_refusal_that_is_not_retryable_is_never_repeated() {
         problem("400 Bad Request", "", "INVALID_CIPHERTEXT", false),
         problem("400 Bad Request", "", "SECOND", false),
     ]);
-    let refused = client(&url).submit(b"", Media::Json, &IdempotencyKey::random().unwrap()).unwrap_err();
+    let refused = client(&url).submit(b"", BodyFormat::Json, &IdempotencyKey::random().unwrap()).unwrap_err();
     assert!(matches!(&refused, HttpError::Problem(p) if p.code == "INVALID_CIPHERTEXT"), "{refused}");
     assert_eq!(seen.try_iter().count(), 1);
 }
@@ -166,7 +191,8 @@ fn a_redirect_is_not_followed_and_the_token_stays() {
 #[test]
 fn a_token_never_travels_in_the_clear_and_addresses_are_plain() {
     let with_token = |url: &str, token: &str| {
-        HttpClient::new(url, Options { token: Some(Zeroizing::new(token.to_owned())), ..Options::default() }).err()
+        HttpClient::new(url, Options { token: Some(Zeroizing::new(token.to_owned())), ..Options::default() })
+            .err()
     };
     assert!(matches!(with_token("http://example.org", "t"), Some(HttpError::InsecureToken)));
     assert!(with_token("https://example.org", "t").is_none());
@@ -175,31 +201,45 @@ fn a_token_never_travels_in_the_clear_and_addresses_are_plain() {
     for token in ["", "a b", "a\r\nx: y", &"x".repeat(513)] {
         assert!(matches!(with_token("https://example.org", token), Some(HttpError::InvalidToken)));
     }
-    for url in ["", "example.org", "/models", "ftp://x", "file:///etc", "http://", "http://u:p@x", "http://x?a=b"] {
+    for url in
+        ["", "example.org", "/models", "ftp://x", "file:///etc", "http://", "http://u:p@x", "http://x?a=b"]
+    {
         assert!(HttpClient::new(url, Options::default()).is_err(), "{url}");
     }
 }
 
 #[test]
 fn an_answer_is_cut_at_its_planned_size() {
-    let (url, _seen) = play(vec![accepted(), Act::Endless]);
-    let job = submitted(&url);
-    let error = client(&url).result(&job, 10_000).unwrap_err();
-    assert!(matches!(error, HttpError::TooLarge { limit: 10_000 }), "{error}");
+    let octets = b"0123456789";
+    let answered = || answer("200 OK", "", "application/octet-stream", "0123456789");
+    let fetch = |limit: u64, last: Act| {
+        let (url, _seen) = play(vec![accepted(), job("completed", &reference(octets)), last]);
+        let finished = client(&url).wait(&submitted(&url), limit).unwrap();
+        client(&url).result(finished, limit)
+    };
+    assert_eq!(fetch(10, answered()).unwrap(), octets);
+    assert!(matches!(fetch(9, answered()), Err(HttpError::TooLarge { limit: 9 })));
+    assert!(matches!(fetch(10_000, Act::Endless), Err(HttpError::TooLarge { limit: 10_000 })));
+    let other = answer("200 OK", "", "application/octet-stream", "0123456780");
+    assert!(matches!(fetch(10, other), Err(HttpError::Unexpected(_))), "other octets than announced");
 
-    let octets = || answer("200 OK", "", "application/octet-stream", "0123456789");
-    let (url, _seen) = play(vec![octets(), octets()]);
-    assert_eq!(client(&url).result(&job, 10).unwrap(), b"0123456789");
-    assert!(matches!(client(&url).result(&job, 9), Err(HttpError::TooLarge { limit: 9 })));
+    let inline = |limit: u64| {
+        let (url, _seen) = play(vec![accepted(), job("completed", &result(r#""MDEyMzQ1Njc4OQ==""#))]);
+        let finished = client(&url).wait(&submitted(&url), limit).unwrap();
+        client(&url).result(finished, limit)
+    };
+    assert_eq!(inline(10).unwrap(), octets);
+    assert!(matches!(inline(9), Err(HttpError::TooLarge { limit: 9 })));
 }
 
 #[test]
 fn a_job_is_followed_until_it_is_done() {
-    let (url, seen) = play(vec![accepted(), job("queued", ""), job("running", ""), job("completed", "")]);
+    let done = job("completed", &reference(b""));
+    let (url, seen) = play(vec![accepted(), job("queued", ""), job("running", ""), done]);
     let accepted = submitted(&url);
-    let finished = client(&url).wait(&accepted).unwrap();
-    assert_eq!((finished.model_id.as_str(), finished.version.as_str()), ("m", "1.0.0"));
-    assert_eq!(finished.evaluate_ms, Some(2.5));
+    let finished = client(&url).wait(&accepted, 0).unwrap();
+    assert_eq!(finished.result.model_id.as_str(), "m");
+    assert_eq!(finished.evaluate_ms, 2.5);
     let paths: Vec<String> = seen.iter().take(4).map(|s| s.head.lines().next().unwrap().to_owned()).collect();
     assert!(paths[1].starts_with(&format!("GET /jobs/{JOB}?wait=")), "{}", paths[1]);
 }
@@ -210,33 +250,31 @@ fn a_job_that_fails_goes_back_or_is_another_one_ends_the_wait() {
         let mut script = vec![accepted()];
         script.extend(acts);
         let (url, _seen) = play(script);
-        let accepted = submitted(&url);
-        client(&url).wait(&accepted).unwrap_err()
+        client(&url).wait(&submitted(&url), 0).unwrap_err()
     };
-    let failed = fails(vec![job("failed", r#","error":{"code":"EVALUATION_FAILED","message":"m","retryable":false}"#)]);
-    assert!(matches!(&failed, HttpError::JobFailed { code, retryable: false } if code.as_str() == "EVALUATION_FAILED"));
-    let backwards = fails(vec![job("running", ""), job("queued", "")]);
-    assert!(matches!(backwards, HttpError::Unexpected(_)), "{backwards}");
-    let unknown = fails(vec![job("paused", "")]);
-    assert!(matches!(unknown, HttpError::Unexpected("unknown job status")), "{unknown}");
-    let other = JOB.replace('0', "f");
-    let foreign = fails(vec![json(
-        "200 OK",
-        &format!(r#"{{"job_id":"{other}","status":"completed","model_id":"m","version":"1.0.0"}}"#),
+    let failed = fails(vec![job(
+        "failed",
+        r#","error":{"code":"EVALUATION_FAILED","message":"m","retryable":false}"#,
     )]);
+    assert!(
+        matches!(&failed, HttpError::JobFailed { code, retryable: false } if code.as_str() == "EVALUATION_FAILED")
+    );
+    let backwards = fails(vec![job("running", ""), job("queued", "")]);
+    assert!(matches!(backwards, HttpError::Unexpected("a job's status went backwards")), "{backwards}");
+    let unknown = fails(vec![job("paused", "")]);
+    assert!(matches!(unknown, HttpError::Unexpected(_)), "{unknown}");
+    let foreign = fails(vec![json("200 OK", &job_body(&JOB.replace('0', "f"), "queued", ""))]);
     assert!(matches!(foreign, HttpError::Unexpected("the answer is about another job")), "{foreign}");
 }
 
 #[test]
 fn a_job_id_cannot_steer_a_path() {
     for id in ["../../admin", "0123", &format!("{JOB}?x"), &JOB.to_uppercase()] {
-        let (url, _seen) = play(vec![json("202 Accepted", &format!(r#"{{"job_id":"{id}","status":"accepted"}}"#))]);
-        let refused = client(&url).submit(b"", Media::Json, &IdempotencyKey::random().unwrap());
+        let times = r#""created_at":"2026-01-01T00:00:00.000Z","expires_at":"2026-01-02T00:00:00.000Z""#;
+        let (url, _seen) =
+            play(vec![json("202 Accepted", &format!(r#"{{"job_id":"{id}","status":"accepted",{times}}}"#))]);
+        let refused = client(&url).submit(b"", BodyFormat::Json, &IdempotencyKey::random().unwrap());
         assert!(matches!(refused, Err(HttpError::Unexpected(_))), "{id}");
-    }
-    let client = client("http://127.0.0.1:1");
-    for (id, version) in [("../x", "1"), ("a/b", "1"), ("", "1"), ("m", ""), ("m", "1/.."), ("m", "1?x")] {
-        assert!(matches!(client.card(id, version), Err(HttpError::InvalidName(_))), "{id} {version}");
     }
 }
 
@@ -244,7 +282,7 @@ fn a_job_id_cannot_steer_a_path() {
 fn an_answer_of_the_wrong_kind_is_not_read_as_the_right_one() {
     let (url, _seen) = play(vec![answer("200 OK", "", "text/html", "<html>"), json("200 OK", "[")]);
     assert!(matches!(client(&url).models(), Err(HttpError::Unexpected(_))));
-    let refused = client(&url).submit(b"", Media::Json, &IdempotencyKey::random().unwrap());
+    let refused = client(&url).submit(b"", BodyFormat::Json, &IdempotencyKey::random().unwrap());
     assert!(matches!(refused, Err(HttpError::Unexpected(_))));
 }
 
