@@ -156,7 +156,7 @@ pub fn encrypt(
     let mut product = Zeroizing::new(seed.expand::<Coeff>(context, 1));
     let table = context.basis().table(0);
     table.forward(product.limb_mut(0));
-    hei_ring::kernel::scalar::mul_assign(product.limb_mut(0), key.ntt().limb(0), modulus);
+    hei_ring::kernel::mul_assign(product.limb_mut(0), key.ntt().limb(0), modulus);
     table.inverse(product.limb_mut(0));
     let mut errors = Zeroizing::new(vec![0i8; values.len()]);
     sample::error(&mut Stream::new(&*randomness.key()?, Domain::Error, 0, 0), &mut errors);
@@ -198,7 +198,7 @@ pub fn multiply_by_weights(
     let mut mask = ciphertext.seed.expand::<Coeff>(context, 1);
     let table = context.basis().table(0);
     table.forward(mask.limb_mut(0));
-    hei_ring::kernel::scalar::mul_assign(mask.limb_mut(0), weights.ntt.limb(0), modulus);
+    hei_ring::kernel::mul_assign(mask.limb_mut(0), weights.ntt.limb(0), modulus);
     table.inverse(mask.limb_mut(0));
 
     const ABSENT: u64 = u64::MAX;

@@ -61,7 +61,7 @@ impl SecretKey {
         let basis = context.basis();
         let mut c0 = mask.clone();
         for (i, (limb, secret)) in c0.iter_mut().zip(self.ntt().iter()).enumerate() {
-            hei_ring::kernel::scalar::mul_assign(limb, secret, basis.modulus(i));
+            hei_ring::kernel::mul_assign(limb, secret, basis.modulus(i));
         }
         let error = Zeroizing::new(basis.forward(sample_error(context, limbs, randomness)?));
         basis.add_assign(&mut c0, &error);
@@ -89,7 +89,7 @@ impl SecretKey {
         let mut sum = parts.next().cloned().unwrap_or_else(|| Poly::zero(context.degree(), limbs));
         for part in parts {
             for (i, (limb, secret)) in sum.iter_mut().zip(self.ntt().iter()).enumerate() {
-                hei_ring::kernel::scalar::mul_assign(limb, secret, basis.modulus(i));
+                hei_ring::kernel::mul_assign(limb, secret, basis.modulus(i));
             }
             basis.add_assign(&mut sum, part);
         }
@@ -128,7 +128,7 @@ impl PublicKey {
             let mut data = Vec::with_capacity(indices.len() * context.degree());
             for &i in &indices {
                 let mut limb = error.limb(i).to_vec();
-                hei_ring::kernel::scalar::mul_add_assign(
+                hei_ring::kernel::mul_add_assign(
                     &mut limb,
                     part.limb(i),
                     ephemeral.limb(i),

@@ -161,7 +161,7 @@ impl Evaluator {
         let mut out = a.clone();
         let basis = self.context.basis();
         for (limb, modulus) in out.parts_mut()[0].iter_mut().zip(basis.moduli()) {
-            hei_ring::kernel::scalar::add_scalar_assign(limb, residue_of(constant, modulus), modulus);
+            hei_ring::kernel::add_scalar_assign(limb, residue_of(constant, modulus), modulus);
         }
         Ok(out)
     }

@@ -156,7 +156,7 @@ impl SecretKey {
                 let special = context
                     .special_moduli()
                     .fold(1, |product, p| modulus.mul(product, modulus.reduce(p.value())));
-                hei_ring::kernel::scalar::mul_scalar_add_assign(
+                hei_ring::kernel::mul_scalar_add_assign(
                     b.limb_mut(j),
                     from.limb(j),
                     modulus.shoup(special),

@@ -1,6 +1,6 @@
 //! Key switching with one digit per data prime.
 
-use hei_ring::kernel::scalar;
+use hei_ring::kernel;
 use hei_ring::{Basis, Ntt, Poly};
 
 use crate::context::Context;
@@ -28,14 +28,12 @@ pub(crate) fn switch(context: &Context, input: &Poly<Ntt>, key: &SwitchKey) -> (
             let digit: &[u64] = if t == j {
                 input.limb(j)
             } else {
-                for (l, c) in lifted.iter_mut().zip(coefficients.limb(j)) {
-                    *l = to.from_signed(from.centered(*c));
-                }
+                kernel::lift_centered(&mut lifted, coefficients.limb(j), from.value(), to);
                 basis.table(t).forward(&mut lifted);
                 &lifted
             };
-            scalar::mul_add_assign(sums[0].limb_mut(place), digit, b.limb(t), to);
-            scalar::mul_add_assign(sums[1].limb_mut(place), digit, a.limb(t), to);
+            kernel::mul_add_assign(sums[0].limb_mut(place), digit, b.limb(t), to);
+            kernel::mul_add_assign(sums[1].limb_mut(place), digit, a.limb(t), to);
         }
     }
     let [k0, k1] = sums.map(|sum| divide_by_special(context, sum, limbs));

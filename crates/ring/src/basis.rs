@@ -1,6 +1,6 @@
 //! The primes a polynomial lives over, and what can be done limb by limb.
 
-use crate::kernel::scalar;
+use crate::kernel;
 use crate::modulus::Shoup;
 use crate::poly::{Coeff, Form, Ntt, Poly};
 use crate::{Modulus, NttTable, RingError};
@@ -83,7 +83,7 @@ impl Basis {
     /// # Panics
     /// When the shapes differ.
     pub fn add_assign<F: Form>(&self, a: &mut Poly<F>, b: &Poly<F>) {
-        self.zip(a, b, scalar::add_assign);
+        self.zip(a, b, kernel::add_assign);
     }
 
     /// a -= b.
@@ -91,12 +91,12 @@ impl Basis {
     /// # Panics
     /// When the shapes differ.
     pub fn sub_assign<F: Form>(&self, a: &mut Poly<F>, b: &Poly<F>) {
-        self.zip(a, b, scalar::sub_assign);
+        self.zip(a, b, kernel::sub_assign);
     }
 
     /// a = -a.
     pub fn neg_assign<F: Form>(&self, a: &mut Poly<F>) {
-        self.each(a, |table, limb| scalar::neg_assign(limb, table.modulus()));
+        self.each(a, |table, limb| kernel::neg_assign(limb, table.modulus()));
     }
 
     /// a *= b, a product of polynomials because both are in the NTT domain.
@@ -104,7 +104,7 @@ impl Basis {
     /// # Panics
     /// When the shapes differ.
     pub fn mul_assign(&self, a: &mut Poly<Ntt>, b: &Poly<Ntt>) {
-        self.zip(a, b, scalar::mul_assign);
+        self.zip(a, b, kernel::mul_assign);
     }
 
     /// out += a b.
@@ -115,7 +115,7 @@ impl Basis {
         assert_eq!(a.limbs(), b.limbs(), "operands have as many limbs");
         self.check(out, a);
         for (((o, x), y), table) in out.iter_mut().zip(a.iter()).zip(b.iter()).zip(&self.tables) {
-            scalar::mul_add_assign(o, x, y, table.modulus());
+            kernel::mul_add_assign(o, x, y, table.modulus());
         }
     }
 
@@ -123,7 +123,7 @@ impl Basis {
     pub fn mul_scalar_assign<F: Form>(&self, a: &mut Poly<F>, scalars: &[Shoup]) {
         assert_eq!(a.limbs(), scalars.len(), "one residue per limb");
         for ((limb, scalar), table) in a.iter_mut().zip(scalars).zip(&self.tables) {
-            scalar::mul_scalar_assign(limb, *scalar, table.modulus());
+            kernel::mul_scalar_assign(limb, *scalar, table.modulus());
         }
     }
 
@@ -135,7 +135,7 @@ impl Basis {
         assert_eq!(a.limbs(), scalars.len(), "one residue per limb");
         self.check(out, a);
         for (((o, x), scalar), table) in out.iter_mut().zip(a.iter()).zip(scalars).zip(&self.tables) {
-            scalar::mul_scalar_add_assign(o, x, *scalar, table.modulus());
+            kernel::mul_scalar_add_assign(o, x, *scalar, table.modulus());
         }
     }
 
@@ -171,17 +171,15 @@ impl Basis {
         let (mut kept, mut last) = poly.split_last().expect("at least two limbs");
         last_table.inverse(&mut last);
         let half = last_modulus.value() >> 1;
-        scalar::add_scalar_assign(&mut last, half, last_modulus);
+        kernel::add_scalar_assign(&mut last, half, last_modulus);
         let mut lifted = vec![0; degree];
         for ((limb, table), inverse) in kept.iter_mut().zip(tables).zip(inverses) {
             let modulus = table.modulus();
             let half = modulus.reduce(half);
-            for (l, v) in lifted.iter_mut().zip(&last) {
-                *l = modulus.sub(modulus.reduce(*v), half);
-            }
+            kernel::reduce_shifted(&mut lifted, &last, half, modulus);
             table.forward(&mut lifted);
-            scalar::sub_assign(limb, &lifted, modulus);
-            scalar::mul_scalar_assign(limb, *inverse, modulus);
+            kernel::sub_assign(limb, &lifted, modulus);
+            kernel::mul_scalar_assign(limb, *inverse, modulus);
         }
         kept
     }

@@ -1,10 +1,343 @@
-//! The limb loops. One implementation for now, `scalar`, against which every later one must be equal bit for bit.
+//! The limb loops, in several implementations that are equal bit for bit.
 //!
-//! Bounds are stated as "in [a, b), out [c, d)" for each function; `q` is below 2^61, so 4q and 8q fit a word.
+//! [`scalar`] is the reference and runs everywhere. On x86-64 with AVX-512 the loops below choose, for each prime:
+//!
+//! | kernel | needs | primes | product |
+//! |---|---|---|---|
+//! | `ifma` | AVX-512 F, DQ, VL, IFMA | up to 50 bits | 52-bit fused halves |
+//! | `avx512` | AVX-512 F, DQ, VL | up to 61 bits | 32-bit halves |
+//! | `scalar` | – | up to 61 bits | 64 by 64 |
+//!
+//! Kernel bodies are safe functions compiled for their instruction set; the only `unsafe` is the call into them once the
+//! processor has been asked.
+
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(unsafe_code, reason = "calls into target-feature functions after detection")
+)]
 
 pub mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
-/// Name of the implementation in use.
-pub fn name() -> &'static str {
-    "scalar"
+use std::sync::OnceLock;
+
+use crate::modulus::{Modulus, Shoup};
+
+/// How much of the processor may be used, least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Portable code only.
+    Scalar,
+    /// AVX-512 F, DQ and VL.
+    Avx512,
+    /// AVX-512 IFMA as well.
+    Ifma,
+}
+
+impl Level {
+    /// All levels, least first.
+    pub const ALL: [Level; 3] = [Level::Scalar, Level::Avx512, Level::Ifma];
+
+    /// Its name in messages and settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Scalar => "scalar",
+            Level::Avx512 => "avx512",
+            Level::Ifma => "ifma",
+        }
+    }
+
+    /// The level of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
+    }
+}
+
+/// The most this processor can do.
+pub fn detected() -> Level {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let base = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        if base && is_x86_feature_detected!("avx512ifma") {
+            return Level::Ifma;
+        }
+        if base {
+            return Level::Avx512;
+        }
+    }
+    Level::Scalar
+}
+
+static LEVEL: OnceLock<Level> = OnceLock::new();
+
+/// The level in use: the detected one, unless a lower one was forced before first use.
+pub fn level() -> Level {
+    *LEVEL.get_or_init(detected)
+}
+
+/// Uses no more than `level` in this process. Returns whether that took effect: it does not once a kernel has run, nor
+/// above what the processor can do.
+pub fn force(level: Level) -> bool {
+    level <= detected() && *LEVEL.get_or_init(|| level) == level
+}
+
+/// The kernel that works on a prime at a level.
+pub fn choose(level: Level, modulus: &Modulus) -> Level {
+    match level {
+        Level::Ifma if modulus.bits() <= 50 => Level::Ifma,
+        Level::Ifma | Level::Avx512 => Level::Avx512,
+        Level::Scalar => Level::Scalar,
+    }
+}
+
+/// Twiddles of one transform, laid out for one kernel.
+#[derive(Debug, Clone)]
+pub(crate) struct Twiddles {
+    kernel: Level,
+    /// Scalar: pairs. Empty otherwise.
+    pairs: Vec<Shoup>,
+    /// Vector kernels: values, and quotients shifted by 52 (`ifma`) or 64 bits.
+    values: Vec<u64>,
+    quotients: Vec<u64>,
+}
+
+impl Twiddles {
+    pub(crate) fn new(kernel: Level, pairs: Vec<Shoup>) -> Self {
+        if kernel == Level::Scalar {
+            return Self { kernel, pairs, values: Vec::new(), quotients: Vec::new() };
+        }
+        // floor(w 2^52 / q) is floor(w 2^64 / q) without its lowest twelve bits.
+        let quotient = |s: &Shoup| if kernel == Level::Ifma { s.quotient >> 12 } else { s.quotient };
+        Self {
+            kernel,
+            values: pairs.iter().map(|s| s.value).collect(),
+            quotients: pairs.iter().map(quotient).collect(),
+            pairs: Vec::new(),
+        }
+    }
+}
+
+/// Forward transform. In [0, q), out [0, q). `a` has the length of the tables.
+pub(crate) fn ntt_forward(a: &mut [u64], roots: &Twiddles, modulus: &Modulus) {
+    match roots.kernel {
+        Level::Scalar => scalar::ntt_forward(a, &roots.pairs, modulus),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: tables for a vector kernel are made only after its instructions were detected.
+        Level::Ifma => unsafe { x86::ifma::forward(a, &roots.values, &roots.quotients, modulus) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Level::Avx512 => unsafe { x86::avx512::forward(a, &roots.values, &roots.quotients, modulus) },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("vector tables are made on x86-64 only"),
+    }
+}
+
+/// Inverse transform. In [0, q), out [0, q).
+pub(crate) fn ntt_inverse(a: &mut [u64], roots: &Twiddles, last: (Shoup, Shoup), modulus: &Modulus) {
+    match roots.kernel {
+        Level::Scalar => scalar::ntt_inverse(a, &roots.pairs, last, modulus),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: tables for a vector kernel are made only after its instructions were detected.
+        Level::Ifma => unsafe {
+            x86::ifma::inverse(a, &roots.values, &roots.quotients, [last.0, last.1], modulus)
+        },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Level::Avx512 => unsafe {
+            x86::avx512::inverse(a, &roots.values, &roots.quotients, [last.0, last.1], modulus)
+        },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("vector tables are made on x86-64 only"),
+    }
+}
+
+/// One loop over words: its scalar form, and its vector forms on x86-64.
+macro_rules! dispatch {
+    ($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*; $modulus:ident $(; $convert:expr)?)) => {
+        $(#[$doc])*
+        #[inline]
+        pub fn $name($($arg: $type,)* $modulus: &Modulus) {
+            $name::at(choose(level(), $modulus), $($arg,)* $modulus);
+        }
+
+        pub(crate) mod $name {
+            use super::*;
+
+            /// The same with a given kernel, which must have been detected.
+            pub(crate) fn at(kernel: Level, $($arg: $type,)* $modulus: &Modulus) {
+                match kernel {
+                    Level::Scalar => scalar::$name($($arg,)* $modulus),
+                    #[cfg(target_arch = "x86_64")]
+                    // SAFETY: the level never exceeds what was detected.
+                    Level::Ifma => unsafe { x86::ifma::$name($($arg,)* $modulus) },
+                    #[cfg(target_arch = "x86_64")]
+                    // SAFETY: as above.
+                    Level::Avx512 => unsafe { x86::avx512::$name($($arg,)* $modulus) },
+                    #[cfg(not(target_arch = "x86_64"))]
+                    _ => scalar::$name($($arg,)* $modulus),
+                }
+            }
+        }
+    };
+}
+
+dispatch! {
+    /// a *= b, word by word. In [0, q), out [0, q).
+    mul_assign(a: &mut [u64], b: &[u64]; modulus)
+}
+dispatch! {
+    /// out += a * b, word by word. In [0, q), out [0, q).
+    mul_add_assign(out: &mut [u64], a: &[u64], b: &[u64]; modulus)
+}
+dispatch! {
+    /// a *= constant. In [0, q), out [0, q).
+    mul_scalar_assign(a: &mut [u64], scalar: Shoup; modulus)
+}
+dispatch! {
+    /// out += a * constant. In [0, q), out [0, q).
+    mul_scalar_add_assign(out: &mut [u64], a: &[u64], scalar: Shoup; modulus)
+}
+dispatch! {
+    /// a += b. In [0, q), out [0, q).
+    add_assign(a: &mut [u64], b: &[u64]; modulus)
+}
+dispatch! {
+    /// a -= b. In [0, q), out [0, q).
+    sub_assign(a: &mut [u64], b: &[u64]; modulus)
+}
+dispatch! {
+    /// a += constant in [0, q). In [0, q), out [0, q).
+    add_scalar_assign(a: &mut [u64], scalar: u64; modulus)
+}
+dispatch! {
+    /// out = (a mod q) - shift, for any words a and a shift in [0, q). Out [0, q).
+    reduce_shifted(out: &mut [u64], a: &[u64], shift: u64; modulus)
+}
+dispatch! {
+    /// out = a - from where a > from / 2, else a; modulo q. For a in [0, from): the centered lift of a residue.
+    lift_centered(out: &mut [u64], a: &[u64], from: u64; modulus)
+}
+pub use scalar::neg_assign;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NttTable;
+    use crate::prime::chain_primes;
+    use proptest::prelude::*;
+
+    fn levels() -> impl Iterator<Item = Level> {
+        Level::ALL.into_iter().filter(|level| *level <= detected())
+    }
+
+    fn words(seed: u64, n: usize, q: u64) -> Vec<u64> {
+        let mut state = seed | 1;
+        (0..n)
+            .map(|i| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                // The ends of the range are where bounds break.
+                match (state >> 60, i % 3) {
+                    (0, _) => q - 1,
+                    (1, _) => 0,
+                    (2, 0) => q / 2,
+                    (2, _) => q / 2 + 1,
+                    _ => (state ^ (state >> 29)) % q,
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn levels_are_named_and_ordered() {
+        for level in Level::ALL {
+            assert_eq!(Level::from_name(level.name()), Some(level));
+        }
+        assert_eq!(Level::from_name("avx9000"), None);
+        assert!(Level::Scalar <= detected());
+        let small = Modulus::new(chain_primes(1024, &[50]).unwrap()[0]).unwrap();
+        let large = Modulus::new(chain_primes(1024, &[51]).unwrap()[0]).unwrap();
+        assert_eq!([choose(Level::Ifma, &small), choose(Level::Ifma, &large)], [Level::Ifma, Level::Avx512]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn every_transform_equals_scalar(log in 4u32..=13, bits in 22u32..=61, seed: u64) {
+            let degree = 1usize << log;
+            let modulus = Modulus::new(chain_primes(degree, &[bits]).unwrap()[0]).unwrap();
+            let reference = NttTable::with_level(modulus, degree, Level::Scalar).unwrap();
+            let input = words(seed, degree, modulus.value());
+            let (mut forward, mut inverse) = (input.clone(), input.clone());
+            reference.forward(&mut forward);
+            reference.inverse(&mut inverse);
+            for level in levels() {
+                let table = NttTable::with_level(modulus, degree, level).unwrap();
+                let (mut f, mut i) = (input.clone(), input.clone());
+                table.forward(&mut f);
+                table.inverse(&mut i);
+                prop_assert!(f == forward, "forward, {} at {} bits, N={}", level.name(), bits, degree);
+                prop_assert!(i == inverse, "inverse, {} at {} bits, N={}", level.name(), bits, degree);
+            }
+        }
+
+        #[test]
+        fn every_loop_equals_scalar(length in 1usize..100, bits in 10u32..=61, from_bits in 10u32..=61, seed: u64) {
+            let prime = |bits| Modulus::new(chain_primes(8, &[bits]).unwrap()[0]).unwrap();
+            let (modulus, from) = (prime(bits), prime(from_bits).value());
+            let q = modulus.value();
+            let (a, b, out) = (words(seed, length, q), words(!seed, length, q), words(seed ^ 77, length, q));
+            let (scalar, constant) = (modulus.shoup(b[0]), a[0]);
+            let wide = words(seed, length, u64::MAX >> 3);
+            let digits = words(seed, length, from);
+            let run = |level: Level| {
+                let level = choose(level, &modulus);
+                let with = |f: &dyn Fn(&mut [u64])| { let mut x = out.clone(); f(&mut x); x };
+                [
+                    with(&|x| mul_assign::at(level, x, &b, &modulus)),
+                    with(&|x| mul_add_assign::at(level, x, &a, &b, &modulus)),
+                    with(&|x| mul_scalar_assign::at(level, x, scalar, &modulus)),
+                    with(&|x| mul_scalar_add_assign::at(level, x, &a, scalar, &modulus)),
+                    with(&|x| add_assign::at(level, x, &b, &modulus)),
+                    with(&|x| sub_assign::at(level, x, &b, &modulus)),
+                    with(&|x| add_scalar_assign::at(level, x, constant, &modulus)),
+                    with(&|x| reduce_shifted::at(level, x, &wide, constant, &modulus)),
+                    with(&|x| lift_centered::at(level, x, &digits, from, &modulus)),
+                ]
+            };
+            let reference = run(Level::Scalar);
+            for level in levels() {
+                for (i, (got, expected)) in run(level).iter().zip(&reference).enumerate() {
+                    prop_assert!(got == expected, "loop {} of {} at {} bits", i, level.name(), bits);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn large_transforms_equal_scalar_at_the_ends_of_every_bound() {
+        for (degree, sizes) in
+            [(16384, vec![30, 46, 47, 48, 50, 51, 57, 58, 60]), (65536, vec![45, 46, 47, 50, 60])]
+        {
+            for bits in sizes {
+                let modulus = Modulus::new(chain_primes(degree, &[bits]).unwrap()[0]).unwrap();
+                let q = modulus.value();
+                let reference = NttTable::with_level(modulus, degree, Level::Scalar).unwrap();
+                for input in [vec![q - 1; degree], words(9, degree, q)] {
+                    let mut expected = input.clone();
+                    reference.forward(&mut expected);
+                    for level in levels() {
+                        let table = NttTable::with_level(modulus, degree, level).unwrap();
+                        let mut x = input.clone();
+                        table.forward(&mut x);
+                        assert!(x == expected, "{} at {bits} bits, N={degree}", level.name());
+                        table.inverse(&mut x);
+                        assert!(x == input, "{} back at {bits} bits, N={degree}", level.name());
+                    }
+                }
+            }
+        }
+    }
 }

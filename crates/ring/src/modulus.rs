@@ -113,6 +113,13 @@ impl Modulus {
         self.bits
     }
 
+    /// floor(2^128 / q).
+    #[inline]
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for vector kernels"))]
+    pub(crate) fn ratio(&self) -> u128 {
+        (u128::from(self.ratio.0) << 64) | u128::from(self.ratio.1)
+    }
+
     /// Any word to [0, q).
     #[inline(always)]
     pub fn reduce(&self, x: u64) -> u64 {

@@ -1,6 +1,6 @@
 //! The negacyclic number-theoretic transform modulo one prime.
 
-use crate::kernel::scalar;
+use crate::kernel::{self, Level, Twiddles};
 use crate::modulus::Shoup;
 use crate::prime::minimal_root;
 use crate::{Modulus, RingError};
@@ -10,14 +10,14 @@ use crate::{Modulus, RingError};
 /// Order and root are SEAL's: with psi the smallest primitive 2N-th root of unity, output word i of the forward
 /// transform is p(psi^(2 bitrev(i) + 1)), bitrev over log2 N bits.
 ///
-/// Memory: 32 N bytes.
+/// Memory: about 32 N bytes.
 #[derive(Debug, Clone)]
 pub struct NttTable {
     modulus: Modulus,
     degree: usize,
     root: u64,
-    forward: Vec<Shoup>,
-    inverse: Vec<Shoup>,
+    forward: Twiddles,
+    inverse: Twiddles,
     inverse_last: (Shoup, Shoup),
 }
 
@@ -28,6 +28,11 @@ impl NttTable {
     /// [`RingError::Degree`] unless N is a power of two in [8, 131072]; [`RingError::NotNttFriendly`] when the prime
     /// has no 2N-th root of unity.
     pub fn new(modulus: Modulus, degree: usize) -> Result<Self, RingError> {
+        Self::with_level(modulus, degree, kernel::level())
+    }
+
+    /// [`new`](Self::new) for a kernel level, which must not exceed what was detected.
+    pub(crate) fn with_level(modulus: Modulus, degree: usize, level: Level) -> Result<Self, RingError> {
         if !degree.is_power_of_two() || !(8..=131_072).contains(&degree) {
             return Err(RingError::Degree(degree));
         }
@@ -45,7 +50,10 @@ impl NttTable {
         let inverse_degree = modulus.inv(degree as u64);
         let inverse_last =
             (modulus.shoup(inverse_degree), modulus.shoup(modulus.mul(inverse_degree, inverse[1].value)));
-        Ok(Self { modulus, degree, root, forward: powers(root), inverse, inverse_last })
+        // Vector transforms work on halves of sixteen words and more.
+        let kernel = if degree < 32 { Level::Scalar } else { kernel::choose(level, &modulus) };
+        let forward = Twiddles::new(kernel, powers(root));
+        Ok(Self { modulus, degree, root, forward, inverse: Twiddles::new(kernel, inverse), inverse_last })
     }
 
     /// The prime.
@@ -71,7 +79,7 @@ impl NttTable {
     /// When `limb` does not hold N words.
     pub fn forward(&self, limb: &mut [u64]) {
         assert_eq!(limb.len(), self.degree, "a limb holds N words");
-        scalar::ntt_forward(limb, &self.forward, &self.modulus);
+        kernel::ntt_forward(limb, &self.forward, &self.modulus);
     }
 
     /// Values in [0, q) to coefficients in [0, q), in place.
@@ -80,7 +88,7 @@ impl NttTable {
     /// When `limb` does not hold N words.
     pub fn inverse(&self, limb: &mut [u64]) {
         assert_eq!(limb.len(), self.degree, "a limb holds N words");
-        scalar::ntt_inverse(limb, &self.inverse, self.inverse_last, &self.modulus);
+        kernel::ntt_inverse(limb, &self.inverse, self.inverse_last, &self.modulus);
     }
 }
 
@@ -145,7 +153,7 @@ mod tests {
             let (mut fa, mut fb) = (a.clone(), b);
             t.forward(&mut fa);
             t.forward(&mut fb);
-            scalar::mul_assign(&mut fa, &fb, &m);
+            kernel::mul_assign(&mut fa, &fb, &m);
             t.inverse(&mut fa);
             prop_assert_eq!(fa, naive);
             let mut round = a.clone();

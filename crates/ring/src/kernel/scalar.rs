@@ -116,3 +116,20 @@ pub fn add_scalar_assign(a: &mut [u64], scalar: u64, modulus: &Modulus) {
         *x = modulus.add(*x, scalar);
     }
 }
+
+/// out = (a mod q) - shift, for any words a and a shift in [0, q). Out [0, q).
+pub fn reduce_shifted(out: &mut [u64], a: &[u64], shift: u64, modulus: &Modulus) {
+    for (o, x) in out.iter_mut().zip(a) {
+        *o = modulus.sub(modulus.reduce(*x), shift);
+    }
+}
+
+/// out = a - from where a > from / 2, else a; modulo q. For a in [0, from) and `from` any odd word below 2^61.
+pub fn lift_centered(out: &mut [u64], a: &[u64], from: u64, modulus: &Modulus) {
+    let (half, wrap) = (from >> 1, modulus.reduce(from));
+    for (o, x) in out.iter_mut().zip(a) {
+        // All ones when x > half.
+        let over = ((half.wrapping_sub(*x) as i64) >> 63) as u64;
+        *o = modulus.sub(modulus.reduce(*x), wrap & over);
+    }
+}

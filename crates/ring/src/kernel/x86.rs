@@ -1,0 +1,22 @@
+//! AVX-512 kernels. Two instances of the same loops, with different modular products.
+//!
+//! Words are read and written as arrays of eight, so that every body is safe code; the compiler makes plain unaligned
+//! vector moves of them.
+
+mod arithmetic;
+mod loops;
+mod transform;
+
+pub(super) mod ifma {
+    //! Primes up to 50 bits: products as 52-bit fused halves.
+    use super::arithmetic::fused as arithmetic;
+    super::loops::loops!("avx512f,avx512dq,avx512vl,avx512ifma");
+    super::transform::transform!("avx512f,avx512dq,avx512vl,avx512ifma");
+}
+
+pub(super) mod avx512 {
+    //! Primes up to 61 bits: products from 32-bit halves.
+    use super::arithmetic::halves as arithmetic;
+    super::loops::loops!("avx512f,avx512dq,avx512vl");
+    super::transform::transform!("avx512f,avx512dq,avx512vl");
+}

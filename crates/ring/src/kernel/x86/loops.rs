@@ -1,0 +1,130 @@
+//! Loops over words, instantiated for each arithmetic.
+
+/// The loops of [`scalar`](crate::kernel::scalar) with the same names and bounds, for lengths that are multiples of eight;
+/// a remainder goes to the scalar loop.
+macro_rules! loops {
+    ($features:literal) => {
+        use crate::kernel::scalar;
+        use crate::kernel::x86::arithmetic::{fold, load, splat, store};
+        use crate::modulus::{Modulus, Shoup};
+        use arithmetic::Prime;
+        use core::arch::x86_64::*;
+
+        #[target_feature(enable = $features)]
+        pub(in crate::kernel) fn mul_assign(a: &mut [u64], b: &[u64], modulus: &Modulus) {
+            let p = Prime::new(modulus);
+            let (xs, x_rest) = a.as_chunks_mut::<8>();
+            let (ys, y_rest) = b.as_chunks::<8>();
+            for (x, y) in xs.iter_mut().zip(ys) {
+                store(x, arithmetic::mul(load(x), load(y), &p));
+            }
+            scalar::mul_assign(x_rest, y_rest, modulus);
+        }
+
+        #[target_feature(enable = $features)]
+        pub(in crate::kernel) fn mul_add_assign(out: &mut [u64], a: &[u64], b: &[u64], modulus: &Modulus) {
+            let p = Prime::new(modulus);
+            let (os, o_rest) = out.as_chunks_mut::<8>();
+            let (xs, x_rest) = a.as_chunks::<8>();
+            let (ys, y_rest) = b.as_chunks::<8>();
+            for ((o, x), y) in os.iter_mut().zip(xs).zip(ys) {
+                let product = arithmetic::mul(load(x), load(y), &p);
+                store(o, fold(_mm512_add_epi64(load(o), product), p.q));
+            }
+            scalar::mul_add_assign(o_rest, x_rest, y_rest, modulus);
+        }
+
+        #[target_feature(enable = $features)]
+        pub(in crate::kernel) fn mul_scalar_assign(a: &mut [u64], scalar: Shoup, modulus: &Modulus) {
+            let p = Prime::new(modulus);
+            let (w, quotient) = (splat(scalar.value), splat(arithmetic::quotient(scalar.quotient)));
+            let (xs, rest) = a.as_chunks_mut::<8>();
+            for x in xs {
+                store(x, fold(arithmetic::mul_prepared(load(x), w, quotient, &p), p.q));
+            }
+            scalar::mul_scalar_assign(rest, scalar, modulus);
+        }
+
+        #[target_feature(enable = $features)]
+        pub(in crate::kernel) fn mul_scalar_add_assign(
+            out: &mut [u64],
+            a: &[u64],
+            scalar: Shoup,
+            modulus: &Modulus,
+        ) {
+            let p = Prime::new(modulus);
+            let (w, quotient) = (splat(scalar.value), splat(arithmetic::quotient(scalar.quotient)));
+            let (os, o_rest) = out.as_chunks_mut::<8>();
+            let (xs, x_rest) = a.as_chunks::<8>();
+            for (o, x) in os.iter_mut().zip(xs) {
+                let sum = _mm512_add_epi64(load(o), arithmetic::mul_prepared(load(x), w, quotient, &p));
+                store(o, fold(fold(sum, p.two_q), p.q));
+            }
+            scalar::mul_scalar_add_assign(o_rest, x_rest, scalar, modulus);
+        }
+
+        #[target_feature(enable = $features)]
+        pub(in crate::kernel) fn add_assign(a: &mut [u64], b: &[u64], modulus: &Modulus) {
+            let q = splat(modulus.value());
+            let (xs, x_rest) = a.as_chunks_mut::<8>();
+            let (ys, y_rest) = b.as_chunks::<8>();
+            for (x, y) in xs.iter_mut().zip(ys) {
+                store(x, fold(_mm512_add_epi64(load(x), load(y)), q));
+            }
+            scalar::add_assign(x_rest, y_rest, modulus);
+        }
+
+        #[target_feature(enable = $features)]
+        pub(in crate::kernel) fn sub_assign(a: &mut [u64], b: &[u64], modulus: &Modulus) {
+            let q = splat(modulus.value());
+            let (xs, x_rest) = a.as_chunks_mut::<8>();
+            let (ys, y_rest) = b.as_chunks::<8>();
+            for (x, y) in xs.iter_mut().zip(ys) {
+                let difference = _mm512_sub_epi64(load(x), load(y));
+                store(x, _mm512_min_epu64(difference, _mm512_add_epi64(difference, q)));
+            }
+            scalar::sub_assign(x_rest, y_rest, modulus);
+        }
+
+        #[target_feature(enable = $features)]
+        pub(in crate::kernel) fn add_scalar_assign(a: &mut [u64], scalar: u64, modulus: &Modulus) {
+            let (q, s) = (splat(modulus.value()), splat(scalar));
+            let (xs, rest) = a.as_chunks_mut::<8>();
+            for x in xs {
+                store(x, fold(_mm512_add_epi64(load(x), s), q));
+            }
+            scalar::add_scalar_assign(rest, scalar, modulus);
+        }
+
+        #[target_feature(enable = $features)]
+        pub(in crate::kernel) fn reduce_shifted(out: &mut [u64], a: &[u64], shift: u64, modulus: &Modulus) {
+            let p = Prime::new(modulus);
+            let s = splat(shift);
+            let (os, o_rest) = out.as_chunks_mut::<8>();
+            let (xs, x_rest) = a.as_chunks::<8>();
+            for (o, x) in os.iter_mut().zip(xs) {
+                let difference = _mm512_sub_epi64(arithmetic::reduce(load(x), &p), s);
+                store(o, _mm512_min_epu64(difference, _mm512_add_epi64(difference, p.q)));
+            }
+            scalar::reduce_shifted(o_rest, x_rest, shift, modulus);
+        }
+
+        #[target_feature(enable = $features)]
+        pub(in crate::kernel) fn lift_centered(out: &mut [u64], a: &[u64], from: u64, modulus: &Modulus) {
+            let p = Prime::new(modulus);
+            let (half, wrap) = (splat(from >> 1), splat(modulus.reduce(from)));
+            let (os, o_rest) = out.as_chunks_mut::<8>();
+            let (xs, x_rest) = a.as_chunks::<8>();
+            for (o, x) in os.iter_mut().zip(xs) {
+                let word = load(x);
+                let over = _mm512_cmpgt_epu64_mask(word, half);
+                let reduced = arithmetic::reduce(word, &p);
+                let difference = _mm512_mask_sub_epi64(reduced, over, reduced, wrap);
+                store(o, _mm512_min_epu64(difference, _mm512_add_epi64(difference, p.q)));
+            }
+            scalar::lift_centered(o_rest, x_rest, from, modulus);
+        }
+    };
+}
+
+pub(super) use loops;
