@@ -78,6 +78,11 @@ pub fn level() -> Level {
     *LEVEL.get_or_init(detected)
 }
 
+/// Name of the level in use.
+pub fn name() -> &'static str {
+    level().name()
+}
+
 /// Uses no more than `level` in this process. Returns whether that took effect: it does not once a kernel has run, nor
 /// above what the processor can do.
 pub fn force(level: Level) -> bool {
