@@ -38,9 +38,7 @@ pub(crate) fn check_frame(payload: &[u8], expected: u64) -> Result<(), DecodeErr
                 reader.take(1)?;
                 known += size;
             }
-            2 => {
-                reader.take(size)?;
-            }
+            2 => check_compressed_block(reader.take(size)?, block_limit)?,
             _ => return Err(Reason::NonCanonical.into()),
         }
         if size > block_limit {
@@ -54,6 +52,43 @@ pub(crate) fn check_frame(payload: &[u8], expected: u64) -> Result<(), DecodeErr
         }
     }
     if reader.rest().is_empty() { Ok(()) } else { Err(Reason::TrailingBytes.into()) }
+}
+
+/// The sizes a compressed block declares for its parts. A decoder reserves memory from both, so neither may exceed what
+/// a block can hold; residues repeat at most every eight bytes, so one sequence for every four is more than enough.
+fn check_compressed_block(block: &[u8], block_limit: u64) -> Result<(), DecodeError> {
+    let mut reader = Reader::new(block);
+    let first = *block.first().ok_or(Reason::NonCanonical)?;
+    let format = (first >> 2) & 3;
+    let header_len = match (first & 3 <= 1, format) {
+        (true, 0 | 2) => 1,
+        (true, 1) => 2,
+        (true, _) | (false, 0 | 1) => 3,
+        (false, 2) => 4,
+        (false, _) => 5,
+    };
+    let mut bytes = [0u8; 8];
+    for (to, from) in bytes.iter_mut().zip(reader.take(header_len)?) {
+        *to = *from;
+    }
+    let header = u64::from_le_bytes(bytes);
+    let (regenerated, stored) = match (first & 3, format) {
+        (0, 0 | 2) => (header >> 3, header >> 3),
+        (0, _) => (header >> 4, header >> 4),
+        (1, 0 | 2) => (header >> 3, 1),
+        (1, _) => (header >> 4, 1),
+        (_, 0 | 1) => ((header >> 4) & 0x3ff, header >> 14),
+        (_, 2) => ((header >> 4) & 0x3fff, header >> 18),
+        _ => ((header >> 4) & 0x3_ffff, header >> 22),
+    };
+    reader.take(stored)?;
+    let sequences = match u64::from(reader.u8()?) {
+        few @ 0..=127 => few,
+        255 => u64::from(reader.u16()?) + 0x7f00,
+        more => ((more - 128) << 8) + u64::from(reader.u8()?),
+    };
+    let possible = regenerated <= block_limit && sequences <= (block_limit / 4).max(64);
+    if possible { Ok(()) } else { Err(Reason::NonCanonical.into()) }
 }
 
 /// Content size and window of a frame header of the accepted form.
