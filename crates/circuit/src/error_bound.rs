@@ -69,8 +69,8 @@ impl PlanLiteral {
 struct Terms<'a> {
     literal: &'a PlanLiteral,
     trace: &'a [State],
-    /// Largest |x| of each feature.
-    largest: Vec<f64>,
+    /// Largest |x| of any feature.
+    largest_input: f64,
     /// Largest |weights · x| and |weights · x + constant| over the box.
     largest_sum: f64,
     largest_value: f64,
@@ -83,11 +83,10 @@ struct Terms<'a> {
 impl<'a> Terms<'a> {
     fn new(literal: &'a PlanLiteral, trace: &'a [State], ranges: &[(f64, f64)]) -> Self {
         let weight_scale = literal.steps.iter().find_map(Step::weight_scale).unwrap_or(1.0);
-        let largest = ranges.iter().map(|(low, high)| low.abs().max(high.abs())).collect();
         let mut terms = Self {
             literal,
             trace,
-            largest,
+            largest_input: 0.0,
             largest_sum: 0.0,
             largest_value: 0.0,
             two_norm: 0.0,
@@ -95,13 +94,16 @@ impl<'a> Terms<'a> {
             weight_error: 0.0,
         };
         let (mut low_end, mut high_end) = (0.0, 0.0);
-        for ((weight, (low, high)), x) in literal.weights.iter().zip(ranges).zip(&terms.largest) {
+        let ranges = ranges.iter().copied().chain(core::iter::repeat((0.0, 0.0)));
+        for (weight, (low, high)) in literal.weights.iter().zip(ranges) {
             let used = (weight * weight_scale).round() / weight_scale;
+            let largest = f64::max(low.abs(), high.abs());
+            terms.largest_input = terms.largest_input.max(largest);
             low_end += (weight * low).min(weight * high);
             high_end += (weight * low).max(weight * high);
             terms.two_norm += used * used;
             terms.one_norm += used.abs();
-            terms.weight_error += (weight - used).abs() * x;
+            terms.weight_error += (weight - used).abs() * largest;
         }
         terms.two_norm = terms.two_norm.sqrt();
         terms.largest_sum = f64::max(-low_end, high_end).max(0.0);
@@ -168,7 +170,7 @@ impl<'a> Terms<'a> {
             log2_modulus - 1.0 - libm::log2((largest + error).max(f64::MIN_POSITIVE) * scale)
         };
         let largest = |state: &State| match state.stage {
-            Stage::Inputs => self.largest.iter().copied().fold(0.0, f64::max),
+            Stage::Inputs => self.largest_input,
             Stage::Sum => self.largest_sum,
             Stage::Value | Stage::Reply => self.largest_value,
         };
