@@ -127,6 +127,12 @@ pub enum CircuitError {
         /// Position in the row, from 0.
         feature: usize,
     },
+    /// A step met a state that the plan's type check excludes: a defect of this crate.
+    #[error("step {step} met a state that the plan's type check excludes")]
+    Step {
+        /// Its name.
+        step: &'static str,
+    },
     /// The scheme refused an operation on slots.
     #[error("evaluation: {0}")]
     Evaluator(#[from] hei_ckks::EvaluatorError),

@@ -3,7 +3,7 @@
 use super::{Plan, Step};
 use crate::{CircuitError, Layout, packing};
 use hei_ckks::coefficients::{CoefficientCiphertext, CoefficientReply, multiply_by_weights};
-use hei_ckks::{Ciphertext, Evaluator, EvaluatorError};
+use hei_ckks::{Ciphertext, Evaluator};
 
 /// The ciphertexts of a request.
 #[derive(Debug, Clone)]
@@ -84,10 +84,10 @@ impl Plan {
                 (Step::DropToLevel { level }, Some(sum)) => Some(evaluator.drop_to_level(&sum, *level)?),
                 (Step::Rescale, Some(sum)) => Some(evaluator.rescale(&sum)?),
                 (Step::AddConstant, Some(sum)) => Some(evaluator.add_scalar(&sum, self.literal().constant)?),
-                (_, sum) => sum,
+                (step, _) => return Err(CircuitError::Step { step: step.name() }),
             };
         }
-        sum.ok_or(CircuitError::InputCount { expected: self.dimension(), actual: 0 })
+        sum.ok_or(CircuitError::Step { step: "answer" })
     }
 
     /// Sum of ciphertext times weight at a level. A weight of zero is multiplied like any other.
@@ -124,18 +124,16 @@ impl Plan {
         for step in self.steps() {
             go_on(cancel)?;
             match (step, &product, &self.inner.reversed) {
-                (Step::MultiplyReversed { .. }, None, Some(reversed)) => {
-                    let (weights, constant) = reversed;
+                (Step::MultiplyReversed { .. }, None, Some((weights, constant))) => {
                     product = Some(multiply_by_weights(context, input, weights, *constant, &outputs)?);
                 }
                 (Step::SwitchModulus { bits }, Some(product), _) => {
                     return Ok(product.switch_modulus(context, *bits)?);
                 }
-                _ => break,
+                (step, _, _) => return Err(CircuitError::Step { step: step.name() }),
             }
         }
-        // A plan that passed its type check multiplies, then switches.
-        Err(CircuitError::Evaluator(EvaluatorError::Parameters))
+        Err(CircuitError::Step { step: "answer" })
     }
 
     fn check_coefficients(&self, input: &CoefficientCiphertext, batch: usize) -> Result<(), CircuitError> {
