@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hei_ring::{Coeff, Modulus, Poly};
+use zeroize::Zeroizing;
 
 use crate::context::Context;
 use crate::values::Plaintext;
@@ -70,7 +71,8 @@ impl Encoder {
     /// [`EncodeError`]. Cost: one complex transform of N/2 points and one NTT per limb.
     pub fn encode(&self, values: &[f64], level: usize, scale: f64) -> Result<Plaintext, EncodeError> {
         self.check(values, self.context.slots(), level, scale)?;
-        self.finish(&self.context.transform().to_coefficients(values, None, scale), level, scale)
+        let coefficients = Zeroizing::new(self.context.transform().to_coefficients(values, None, scale));
+        self.finish(&coefficients, level, scale)
     }
 
     /// Complex numbers into slots 0, 1, …
@@ -86,7 +88,8 @@ impl Encoder {
         let (re, im): (Vec<f64>, Vec<f64>) = values.iter().copied().unzip();
         self.check(&re, self.context.slots(), level, scale)?;
         self.check(&im, self.context.slots(), level, scale)?;
-        self.finish(&self.context.transform().to_coefficients(&re, Some(&im), scale), level, scale)
+        let coefficients = Zeroizing::new(self.context.transform().to_coefficients(&re, Some(&im), scale));
+        self.finish(&coefficients, level, scale)
     }
 
     /// Real numbers into coefficients 0, 1, …
@@ -100,7 +103,7 @@ impl Encoder {
         scale: f64,
     ) -> Result<Plaintext, EncodeError> {
         self.check(values, self.context.degree(), level, scale)?;
-        let mut coefficients = vec![0.0; self.context.degree()];
+        let mut coefficients = Zeroizing::new(vec![0.0; self.context.degree()]);
         for (c, v) in coefficients.iter_mut().zip(values) {
             *c = v * scale;
         }
@@ -123,7 +126,7 @@ impl Encoder {
     /// All coefficients.
     pub fn decode_coefficients(&self, plaintext: &Plaintext) -> Vec<f64> {
         let basis = self.context.basis();
-        let poly = basis.inverse(plaintext.poly().clone());
+        let poly = Zeroizing::new(basis.inverse(plaintext.poly().clone()));
         let mut values = self.context.radix().to_centered(basis, &poly);
         for v in &mut values {
             *v /= plaintext.scale();
@@ -163,8 +166,8 @@ impl Encoder {
         let basis = self.context.basis();
         // Below 2^62 a rounded coefficient is a machine integer.
         let poly: Poly<Coeff> = if largest < (1u64 << 62) as f64 {
-            let rounded: zeroize::Zeroizing<Vec<i64>> =
-                zeroize::Zeroizing::new(coefficients.iter().map(|c| round_away(*c)).collect());
+            let rounded: Zeroizing<Vec<i64>> =
+                Zeroizing::new(coefficients.iter().map(|c| round_away(*c)).collect());
             basis.from_signed(&rounded, level + 1)
         } else {
             let mut poly = Poly::zero(basis.degree(), level + 1);

@@ -284,14 +284,7 @@ impl Evaluator {
         if level == a.level() {
             return Ok(a.clone());
         }
-        let parts = a
-            .parts()
-            .iter()
-            .map(|p| {
-                let kept = p.data()[..(level + 1) * p.degree()].to_vec();
-                Poly::from_data(p.degree(), kept).ok_or(EvaluatorError::Parameters)
-            })
-            .collect::<Result<_>>()?;
+        let parts = a.parts().iter().map(|p| p.first_limbs(level + 1)).collect();
         Ok(Ciphertext::from_parts(parts, a.scale()))
     }
 

@@ -20,7 +20,8 @@ pub(crate) fn switch(context: &Context, input: &Poly<Ntt>, key: &SwitchKey) -> (
     let indices: Vec<usize> = (0..limbs).chain(context.data_count()..basis.len()).collect();
     let mut sums = [Poly::<Ntt>::zero(degree, indices.len()), Poly::zero(degree, indices.len())];
     let coefficients = basis.inverse(input.clone());
-    let mut lifted = vec![0; degree];
+    let mut lifted = Poly::<Ntt>::zero(degree, 1);
+    let lifted = lifted.limb_mut(0);
     for (j, (b, a)) in key.digits().iter().take(limbs).enumerate() {
         let from = basis.modulus(j);
         for (place, &t) in indices.iter().enumerate() {
@@ -28,9 +29,9 @@ pub(crate) fn switch(context: &Context, input: &Poly<Ntt>, key: &SwitchKey) -> (
             let digit: &[u64] = if t == j {
                 input.limb(j)
             } else {
-                kernel::lift_centered(&mut lifted, coefficients.limb(j), from.value(), to);
-                basis.table(t).forward(&mut lifted);
-                &lifted
+                kernel::lift_centered(lifted, coefficients.limb(j), from.value(), to);
+                basis.table(t).forward(lifted);
+                lifted
             };
             kernel::mul_add_assign(sums[0].limb_mut(place), digit, b.limb(t), to);
             kernel::mul_add_assign(sums[1].limb_mut(place), digit, a.limb(t), to);

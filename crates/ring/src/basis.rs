@@ -169,16 +169,18 @@ impl Basis {
         let last_modulus = last_table.modulus();
         let degree = poly.degree();
         let (mut kept, mut last) = poly.split_last().expect("at least two limbs");
-        last_table.inverse(&mut last);
+        let last = last.limb_mut(0);
+        last_table.inverse(last);
         let half = last_modulus.value() >> 1;
-        kernel::add_scalar_assign(&mut last, half, last_modulus);
-        let mut lifted = vec![0; degree];
+        kernel::add_scalar_assign(last, half, last_modulus);
+        let mut lifted = Poly::<Coeff>::zero(degree, 1);
+        let lifted = lifted.limb_mut(0);
         for ((limb, table), inverse) in kept.iter_mut().zip(tables).zip(inverses) {
             let modulus = table.modulus();
             let half = modulus.reduce(half);
-            kernel::reduce_shifted(&mut lifted, &last, half, modulus);
-            table.forward(&mut lifted);
-            kernel::sub_assign(limb, &lifted, modulus);
+            kernel::reduce_shifted(lifted, last, half, modulus);
+            table.forward(lifted);
+            kernel::sub_assign(limb, lifted, modulus);
             kernel::mul_scalar_assign(limb, *inverse, modulus);
         }
         kept

@@ -17,6 +17,7 @@
 
 pub mod automorphism;
 pub mod basis;
+mod buffer;
 pub mod crt;
 pub mod kernel;
 pub mod modulus;

@@ -95,7 +95,7 @@ impl Modulus {
 
     /// The arithmetic for any odd number in [3, 2^61); used before primality is known.
     pub(crate) fn from_odd(value: u64) -> Self {
-        debug_assert!(value % 2 == 1 && value >= 3 && value < 1 << 61);
+        debug_assert!(value % 2 == 1 && (3..1 << 61).contains(&value));
         // An odd value never divides 2^128, so floor((2^128 - 1) / value) = floor(2^128 / value).
         let ratio = u128::MAX / u128::from(value);
         Self { value, ratio: ((ratio >> 64) as u64, ratio as u64), bits: 64 - value.leading_zeros() }

@@ -2,7 +2,11 @@
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::mem;
+
 use zeroize::Zeroize;
+
+use crate::buffer;
 
 /// Limbs hold coefficients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,18 +38,31 @@ impl Form for Ntt {
 
 /// N residues for each of some primes, limb after limb.
 ///
-/// A polynomial does not name its primes: the [`Basis`](crate::Basis) it is used with does.
-#[derive(Clone, PartialEq, Eq)]
+/// A polynomial does not name its primes: the [`Basis`](crate::Basis) it is used with does. Its memory is used again by the
+/// thread that drops it.
+#[derive(PartialEq, Eq)]
 pub struct Poly<F> {
     degree: usize,
     data: Vec<u64>,
     form: PhantomData<F>,
 }
 
+impl<F> Clone for Poly<F> {
+    fn clone(&self) -> Self {
+        Self { degree: self.degree, data: buffer::take_copy(&self.data), form: PhantomData }
+    }
+}
+
+impl<F> Drop for Poly<F> {
+    fn drop(&mut self) {
+        buffer::give(mem::take(&mut self.data));
+    }
+}
+
 impl<F: Form> Poly<F> {
     /// The zero polynomial.
     pub fn zero(degree: usize, limbs: usize) -> Self {
-        Self { degree, data: vec![0; degree * limbs], form: PhantomData }
+        Self { degree, data: buffer::take_zeroed(degree * limbs), form: PhantomData }
     }
 
     /// Words taken over as they are, limb-major; `None` unless they are a positive number of whole limbs.
@@ -111,15 +128,27 @@ impl<F: Form> Poly<F> {
     }
 
     /// Splits off the last limb; `None` when it is the only one.
-    pub fn split_last(mut self) -> Option<(Self, Vec<u64>)> {
+    pub fn split_last(mut self) -> Option<(Self, Self)> {
         let rest = self.limbs().checked_sub(1).filter(|rest| *rest > 0)?;
-        let last = self.data.split_off(rest * self.degree);
+        let data = buffer::take_copy(self.limb(rest));
+        let last = Self { degree: self.degree, data, form: PhantomData };
+        self.truncate(rest);
         Some((self, last))
     }
 
+    /// A copy of the first `limbs` limbs.
+    ///
+    /// # Panics
+    /// When there are not as many.
+    #[must_use]
+    pub fn first_limbs(&self, limbs: usize) -> Self {
+        let data = buffer::take_copy(&self.data[..limbs * self.degree]);
+        Self { degree: self.degree, data, form: PhantomData }
+    }
+
     /// The same words read in another domain. For transforms, which change the words to match.
-    pub(crate) fn relabel<G: Form>(self) -> Poly<G> {
-        Poly { degree: self.degree, data: self.data, form: PhantomData }
+    pub(crate) fn relabel<G: Form>(mut self) -> Poly<G> {
+        Poly { degree: self.degree, data: mem::take(&mut self.data), form: PhantomData }
     }
 }
 

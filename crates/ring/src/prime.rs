@@ -9,7 +9,7 @@ pub fn is_prime(n: u64) -> bool {
         return false;
     }
     for p in BASES {
-        if n % p == 0 {
+        if n.is_multiple_of(p) {
             return n == p;
         }
     }
@@ -94,7 +94,7 @@ pub fn chain_primes(degree: usize, bits: &[u32]) -> Result<Vec<u64>, RingError> 
 pub fn minimal_root(modulus: &Modulus, degree: usize) -> Result<u64, RingError> {
     let q = modulus.value();
     let two_n = 2 * degree as u64;
-    if (q - 1) % two_n != 0 {
+    if !(q - 1).is_multiple_of(two_n) {
         return Err(RingError::NotNttFriendly { modulus: q, two_n });
     }
     // A base whose cofactor power has order exactly 2N, that is, whose N-th power is -1. Every second base works.
@@ -120,7 +120,8 @@ mod tests {
     /// Known answers measured against SEAL 4.4.3.
     #[test]
     fn primes_and_roots_are_the_ones_seal_chooses() {
-        let cases: [(usize, &[u32], &[u64], &[u64]); 2] = [
+        type Case = (usize, &'static [u32], &'static [u64], &'static [u64]);
+        let cases: [Case; 2] = [
             (
                 16384,
                 &[60, 30, 30, 60],
@@ -145,7 +146,7 @@ mod tests {
 
     #[test]
     fn primality_agrees_with_trial_division_and_known_pseudoprimes() {
-        let slow = |n: u64| n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0);
+        let slow = |n: u64| n > 1 && (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d));
         for n in 0..5000 {
             assert_eq!(is_prime(n), slow(n), "{n}");
         }
