@@ -38,7 +38,9 @@ impl<'a> Source<'a> {
                 zstd::check_frame(payload, content)?;
                 let mut rest = payload;
                 let mut decoder = Box::new(FrameDecoder::new());
-                decoder.init(&mut rest).map_err(|_| Reason::NonCanonical)?;
+                decoder.init(payload).map_err(|_| Reason::NonCanonical)?;
+                // Starting over reserves the window at once; a decoder that grows into it holds it twice on the way.
+                decoder.reset(&mut rest).map_err(|_| Reason::NonCanonical)?;
                 Ok(Self::Zstd { decoder, rest })
             }
         }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
 
+pub(crate) mod frames;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
