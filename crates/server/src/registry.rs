@@ -179,11 +179,6 @@ impl Model {
         Ok(Self { name, max_batch_size, manifest, digest, offers, card })
     }
 
-    /// The manifest's registry entry.
-    pub(crate) fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
     /// The model's card.
     pub(crate) fn card(&self) -> &Document {
         &self.card

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hei_circuit::Inputs;
 use hei_protocol::messages::{BodyFormat, InferRequest};
 use hei_protocol::problem::{IncompatibleReason, InvalidReason};
-use hei_protocol::{Encoding, JobId, Problem, ProblemCode, Timestamp};
+use hei_protocol::{Encoding, JobId, LimitName, Problem, ProblemCode, Timestamp};
 use hei_wire::{DecodeError, Format, Incompatible, Input, InputError, Reason, Shape};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -249,22 +249,28 @@ fn choose(
         return Err(Problem::batch_too_large(u64::from(model.max_batch_size)));
     }
     let offer = match request.layout.as_deref() {
-        None => model.default_offer(),
-        Some(name) => model.offer(name),
+        None => model.default_offer().ok_or_else(|| Problem::invalid_field("/layout", "missing"))?,
+        Some(name) => model.offer(name).ok_or_else(|| Problem::invalid_field("/layout", "unknown_layout"))?,
     };
-    let offer = offer.ok_or_else(|| Problem::invalid_field("/layout", "enum"))?;
     if batch > offer.max_batch() {
         return Err(Problem::batch_too_large(u64::from(offer.max_batch())));
     }
     let (expected, actual) = (offer.ciphertexts() as u64, request.inputs.len() as u64);
-    if actual != expected || actual > max_inputs {
+    if actual > max_inputs {
+        return Err(Problem::too_large(LimitName::MaxInputs, max_inputs));
+    }
+    if actual != expected {
         return Err(Problem::input_count(expected, actual));
     }
     let shape = offer.input_shape(rows(batch));
     let shape = shape.ok_or_else(|| Problem::batch_too_large(u64::from(offer.max_batch())))?;
     let longest = offer.max_input_bytes(&shape);
-    match request.inputs.iter().position(|input| input.exceeds(longest)) {
-        Some(index) => Err(Problem::new(ProblemCode::PayloadTooLarge).at_input(index)),
+    if let Some(index) = request.inputs.iter().position(|input| input.exceeds(longest)) {
+        return Err(Problem::new(ProblemCode::PayloadTooLarge).at_input(index));
+    }
+    // No layout of this release needs a key, and none is stored.
+    match request.evaluation_key_id {
+        Some(_) => Err(Problem::new(ProblemCode::EvaluationKeyNotFound)),
         None => Ok((offer, shape)),
     }
 }

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hei_protocol::problem::PROBLEM_MEDIA_TYPE;
-use hei_protocol::version::API_VERSION_HEADER;
+use hei_protocol::version::{self, API_VERSION_HEADER};
 use hei_protocol::{API_VERSION, Problem, ProblemCode, RequestId};
 
 use super::answer::{Refused, set};
@@ -33,10 +33,12 @@ pub(super) async fn exchange(State(app): State<Arc<App>>, request: Request, next
     let connections = &app.config().connections;
     let fits = request.headers().len() <= connections.max_header_fields
         && header_octets(request.headers()) <= connections.max_header_bytes;
-    let mut response = if fits {
-        next.run(request).await
-    } else {
+    let mut response = if !fits {
         Refused::from(ProblemCode::HeadersTooLarge).into_response()
+    } else if path.is_some() && asks_for_another_version(&request) {
+        Refused::from(ProblemCode::UnsupportedApiVersion).into_response()
+    } else {
+        next.run(request).await
     };
     let problem = response.extensions_mut().remove::<Problem>();
     if let Some(problem) = &problem {
@@ -55,6 +57,13 @@ pub(super) async fn exchange(State(app): State<Arc<App>>, request: Request, next
         "exchange"
     );
     response
+}
+
+/// Whether a read asks for a version that is not spoken. A submission is asked later, in its place among the stages.
+fn asks_for_another_version(request: &Request) -> bool {
+    let asked = request.headers().get(API_VERSION_NAME);
+    let reads = request.method().is_safe();
+    asked.is_some_and(|asked| reads && asked.to_str().map_or(true, |text| version::check(text).is_err()))
 }
 
 /// A fresh request id; should the operating system have no randomness, one that is at least not repeated.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{CONTENT_LOCATION, HeaderName, LOCATION, RETRY_AFTER};
+use axum::http::header::{CONTENT_LOCATION, ETAG, HeaderName, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
@@ -53,7 +53,10 @@ pub(super) async fn infer(State(app): State<Arc<App>>, request: Request<Body>) -
             let found = app.read_beyond(&tenant, accepted.job_id, JobState::Running, wait_for).await?;
             let mut response = match found {
                 Lookup::Found(found) if found.state.is_terminal() => {
-                    let mut response = job::represent(&app, &headers, media, &found, false).await;
+                    // Conditions are for reads: this answer is the whole job, whatever the client has.
+                    let unconditional = HeaderMap::new();
+                    let mut response = job::represent(&app, &unconditional, media, &found, false).await;
+                    response.headers_mut().remove(ETAG);
                     set(&mut response, CONTENT_LOCATION, &format!("/jobs/{}", accepted.job_id));
                     response
                 }

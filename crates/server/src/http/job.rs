@@ -12,11 +12,12 @@ use hei_protocol::messages::{
     CBOR_MEDIA_TYPE, Diagnostics, JSON_MEDIA_TYPE, Job as JobMessage, JobError, JobResult,
     JobState as Standing, PayloadReference, ResultPayload,
 };
-use hei_protocol::{JobErrorCode, JobId, ProblemCode, encoding};
+use hei_protocol::{JobId, Problem, ProblemCode, encoding};
 
 use super::answer::{Refused, acceptable, not_modified, set, whole};
 use super::{negotiate, query, tenant};
 use crate::app::App;
+use crate::id::Tenant;
 use crate::store::{Job, JobState, Lookup, Outcome};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -29,15 +30,23 @@ pub(super) async fn job(
     RawQuery(parameters): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let tenant = tenant(&headers)?;
+    let tenant = owner(&headers)?;
     let media = acceptable(&headers, &[JSON_MEDIA_TYPE, CBOR_MEDIA_TYPE])?;
     let id = job_id(id)?;
     let parameters = parameters.as_deref();
-    let by_reference = query(parameters, "result") == Some("reference");
-    let asked = query(parameters, "wait").and_then(negotiate::seconds);
-    let wait = asked
-        .or_else(|| negotiate::preferred_wait(&headers))
-        .map(|wait| wait.min(app.config().limits.max_wait_seconds));
+    let by_reference = match query(parameters, "result") {
+        None => false,
+        Some("reference") => true,
+        Some(_) => return Err(Problem::invalid_field("/result", "enum").into()),
+    };
+    let asked = match query(parameters, "wait") {
+        None => negotiate::preferred_wait(&headers),
+        Some(text) => {
+            let seconds = negotiate::seconds(text);
+            Some(seconds.ok_or_else(|| Problem::invalid_field("/wait", "type"))?)
+        }
+    };
+    let wait = asked.map(|wait| wait.min(app.config().limits.max_wait_seconds));
     let wait_for = Duration::from_secs(wait.unwrap_or(0));
 
     let mut found = found(app.read(&tenant, id).await?)?;
@@ -57,6 +66,11 @@ pub(super) async fn job(
         set(&mut response, PREFERENCE_APPLIED, &format!("wait={wait}"));
     }
     Ok(response)
+}
+
+/// Whose jobs are asked for. Nobody's, when the name cannot be a tenant's.
+pub(super) fn owner(headers: &HeaderMap) -> Result<Tenant, Refused> {
+    tenant(headers).map_err(|_| ProblemCode::JobNotFound.into())
 }
 
 /// The id in a path. Whatever is not an id names no job.
@@ -161,7 +175,7 @@ fn message(job: &Job, poll_after_ms: u64, by_reference: bool) -> Option<JobMessa
         (JobState::Failed, Some(Outcome::Failed(code))) => Standing::Failed {
             started_at: job.started_at,
             finished_at: job.finished_at?,
-            error: error(*code),
+            error: JobError::from(*code),
         },
         _ => return None,
     };
@@ -173,12 +187,4 @@ fn message(job: &Job, poll_after_ms: u64, by_reference: bool) -> Option<JobMessa
         expires_at: facts.expires_at,
         state,
     })
-}
-
-fn error(code: JobErrorCode) -> JobError {
-    JobError {
-        code: code.as_str().to_owned(),
-        message: code.message().to_owned(),
-        retryable: code.retryable(),
-    }
 }

@@ -7,6 +7,8 @@ use axum::http::HeaderMap;
 use axum::http::header::LINK;
 use axum::response::Response;
 
+use hei_protocol::Problem;
+
 use super::answer::{JSON, Refused, document, set};
 use super::query;
 use crate::app::App;
@@ -16,7 +18,11 @@ pub(super) async fn models(
     RawQuery(parameters): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let all = query(parameters.as_deref(), "view") == Some("all");
+    let all = match query(parameters.as_deref(), "view") {
+        None => false,
+        Some("all") => true,
+        Some(_) => return Err(Problem::invalid_field("/view", "enum").into()),
+    };
     let list = if all { app.registry().list() } else { app.registry().published() };
     let mut response = document(&headers, JSON, list)?;
     if !all {

@@ -120,19 +120,33 @@ pub(crate) fn none_match(headers: &HeaderMap, etag: &str) -> bool {
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
-/// The one range that `Range: bytes=…` asks of `length` octets, first and last included. `None` for no range, and
-/// for those that may be answered with everything: several, unsatisfiable or malformed ones.
-pub(crate) fn byte_range(value: &HeaderValue, length: usize) -> Option<RangeInclusive<usize>> {
-    let (first, last) = value.to_str().ok()?.strip_prefix("bytes=")?.trim().split_once('-')?;
-    let number = |text: &str| usize::try_from(seconds(text)?).ok();
-    let end = length.checked_sub(1)?;
-    if first.is_empty() {
-        let suffix = number(last).filter(|suffix| *suffix > 0)?;
-        return Some(length.saturating_sub(suffix)..=end);
-    }
-    let first = number(first).filter(|first| *first <= end)?;
-    let last = if last.is_empty() { end } else { number(last)?.min(end) };
-    (first <= last).then_some(first..=last)
+/// What `Range` asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ByteRange {
+    /// Everything: several ranges, another unit, or no range at all.
+    Whole,
+    /// One range, first and last octet included.
+    Part(RangeInclusive<usize>),
+    /// One range beyond the end.
+    Unsatisfiable,
+}
+
+/// The range that `Range: bytes=…` asks of `length` octets.
+pub(crate) fn byte_range(value: &HeaderValue, length: usize) -> ByteRange {
+    let number = |text: &str| Some(usize::try_from(seconds(text)?).unwrap_or(usize::MAX));
+    let parts = value.to_str().ok().and_then(|text| text.strip_prefix("bytes=")?.trim().split_once('-'));
+    let Some((first, last)) = parts else { return ByteRange::Whole };
+    let end = length.saturating_sub(1);
+    let (first, last) = match (number(first), number(last)) {
+        (Some(first), None) if last.is_empty() => (first, end),
+        (Some(first), Some(last)) if first <= last => (first, last.min(end)),
+        (None, Some(suffix)) if first.is_empty() => match suffix {
+            0 => return ByteRange::Unsatisfiable,
+            suffix => (length.saturating_sub(suffix), end),
+        },
+        _ => return ByteRange::Whole,
+    };
+    if first >= length { ByteRange::Unsatisfiable } else { ByteRange::Part(first..=last) }
 }
 
 #[cfg(test)]
@@ -202,15 +216,16 @@ mod tests {
     #[test]
     fn byte_ranges_resolve_against_the_length() {
         let range = |text: &'static str| byte_range(&HeaderValue::from_static(text), 10);
-        assert_eq!(range("bytes=0-0"), Some(0..=0));
-        assert_eq!(range("bytes=3-"), Some(3..=9));
-        assert_eq!(range("bytes=3-99"), Some(3..=9));
-        assert_eq!(range("bytes=-4"), Some(6..=9));
-        assert_eq!(range("bytes=-40"), Some(0..=9));
-        for whole in
-            ["bytes=10-", "bytes=-0", "bytes=5-3", "bytes=0-1,3-4", "items=0-1", "bytes=-", "bytes=0-1x"]
-        {
-            assert_eq!(range(whole), None, "{whole}");
+        assert_eq!(range("bytes=0-0"), ByteRange::Part(0..=0));
+        assert_eq!(range("bytes=3-"), ByteRange::Part(3..=9));
+        assert_eq!(range("bytes=3-99"), ByteRange::Part(3..=9));
+        assert_eq!(range("bytes=-4"), ByteRange::Part(6..=9));
+        assert_eq!(range("bytes=-40"), ByteRange::Part(0..=9));
+        for beyond in ["bytes=10-", "bytes=10-12", "bytes=-0", "bytes=99999999999999999999999-"] {
+            assert_eq!(range(beyond), ByteRange::Unsatisfiable, "{beyond}");
+        }
+        for whole in ["bytes=5-3", "bytes=0-1,3-4", "items=0-1", "bytes=-", "bytes=0-1x", "bytes=x-1"] {
+            assert_eq!(range(whole), ByteRange::Whole, "{whole}");
         }
     }
 }

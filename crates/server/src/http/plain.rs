@@ -12,7 +12,7 @@ use hei_protocol::{Problem, ProblemCode};
 
 use super::answer::{JSON, Refused, acceptable, set, whole};
 use super::infer::{admit, header_version, receive};
-use super::{negotiate, tenant};
+use super::negotiate;
 use crate::app::App;
 use crate::registry::Registry;
 
@@ -22,7 +22,6 @@ pub(super) async fn plain(State(app): State<Arc<App>>, request: Request<Body>) -
     }
     let (parts, body) = request.into_parts();
     let headers = parts.headers;
-    tenant(&headers)?;
     let _share = admit(&app, &headers).await?;
     if negotiate::request_format(&headers) != Some(BodyFormat::Json) {
         return Err(ProblemCode::UnsupportedMediaType.into());

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use hei_protocol::messages::{Ready, to_json};
 use hei_protocol::{Problem, ProblemCode};
 
-use super::answer::{JSON, Refused, set, whole};
+use super::answer::{JSON, Refused, acceptable, set, whole};
 use crate::app::App;
 
-pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Response, Refused> {
+pub(super) async fn ready(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Refused> {
+    acceptable(&headers, &[JSON])?;
     if !app.is_ready() {
         let seconds = app.config().connections.drain.as_secs();
         return Err(Problem::new(ProblemCode::NotReady).with_retry_after(seconds).into());

@@ -6,12 +6,12 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, ETAG, HeaderName, IF_RANGE, RANGE};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use hei_protocol::{Problem, ProblemCode, encoding};
 
 use super::answer::{OCTETS, Refused, acceptable, not_modified, set, whole};
-use super::job::{found, job_id};
-use super::{negotiate, tenant};
+use super::job::{found, job_id, owner};
+use super::negotiate::{self, ByteRange};
 use crate::app::App;
 use crate::store::Outcome;
 
@@ -22,7 +22,7 @@ pub(super) async fn result(
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let tenant = tenant(&headers)?;
+    let tenant = owner(&headers)?;
     acceptable(&headers, &[OCTETS])?;
     let id = job_id(id)?;
     let job = found(app.read(&tenant, id).await?)?;
@@ -40,14 +40,19 @@ pub(super) async fn result(
     } else {
         let same = headers.get(IF_RANGE).is_none_or(|condition| condition.as_bytes() == etag.as_bytes());
         let range = headers.get(RANGE).filter(|_| same);
-        match range.and_then(|range| negotiate::byte_range(range, result.len())) {
-            Some(range) => {
+        match range.map_or(ByteRange::Whole, |range| negotiate::byte_range(range, result.len())) {
+            ByteRange::Part(range) => {
                 let content = format!("bytes {}-{}/{}", range.start(), range.end(), result.len());
                 let mut response = whole(StatusCode::PARTIAL_CONTENT, OCTETS, result.slice(range));
                 set(&mut response, CONTENT_RANGE, &content);
                 response
             }
-            None => whole(StatusCode::OK, OCTETS, result.clone()),
+            ByteRange::Unsatisfiable => {
+                let mut response = Refused::from(ProblemCode::RangeNotSatisfiable).into_response();
+                set(&mut response, CONTENT_RANGE, &format!("bytes */{}", result.len()));
+                return Ok(response);
+            }
+            ByteRange::Whole => whole(StatusCode::OK, OCTETS, result.clone()),
         }
     };
     set(&mut response, ETAG, &etag);
