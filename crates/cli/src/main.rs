@@ -1,2 +1,39 @@
-//! The `hei` command line.
-fn main() {}
+//! The `hei` command line: one file per verb, and this table of contents.
+
+mod args;
+mod bench;
+mod child;
+mod clear;
+mod compile;
+mod data;
+mod demo;
+mod doctor;
+mod exit;
+mod infer;
+mod inspect;
+mod keys;
+mod models;
+mod output;
+mod passphrase;
+mod reference;
+mod remote;
+mod serve;
+
+use clap::Parser;
+
+use args::{Command, Hei};
+
+fn main() -> std::process::ExitCode {
+    let outcome = match Hei::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Models(args) => models::run(&args),
+        Command::Compile(args) => compile::run(&args),
+        Command::Infer(args) => infer::run(&args),
+        Command::Keys(args) => keys::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Bench(args) => bench::run(&args),
+    };
+    exit::report(outcome)
+}

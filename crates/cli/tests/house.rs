@@ -35,7 +35,8 @@ fn every_crate_uses_only_the_crates_of_its_row() {
     let table = table();
     let mut seen = BTreeSet::new();
     for package in metadata["packages"].as_array().unwrap() {
-        let name = package["name"].as_str().unwrap().strip_prefix("hei-").expect("packages are named hei-<folder>");
+        let name =
+            package["name"].as_str().unwrap().strip_prefix("hei-").expect("packages are named hei-<folder>");
         let allowed = table.get(name).unwrap_or_else(|| panic!("{name} has no row in docs/architecture.md"));
         seen.insert(name.to_owned());
         for dependency in package["dependencies"].as_array().unwrap() {
@@ -65,8 +66,16 @@ fn sources(folder: &Path, out: &mut Vec<PathBuf>) {
 fn browser_ready_crates_touch_no_thread_clock_file_or_environment() {
     // Behind features of `client`.
     let exempt = ["client/src/http", "client/src/store"];
-    let forbidden =
-        ["std::thread", "std::time", "std::fs", "std::env", "std::net", "std::process", "Instant::now", "SystemTime"];
+    let forbidden = [
+        "std::thread",
+        "std::time",
+        "std::fs",
+        "std::env",
+        "std::net",
+        "std::process",
+        "Instant::now",
+        "SystemTime",
+    ];
     let mut files = Vec::new();
     for name in ["ring", "ckks", "wire", "circuit", "protocol", "client"] {
         sources(&root().join("crates").join(name).join("src"), &mut files);

@@ -129,8 +129,8 @@ pub struct Finished {
     pub job_id: JobId,
     /// What the server says of the result.
     pub result: JobResult,
-    /// Milliseconds of evaluation, as the server says.
-    pub evaluate_ms: f64,
+    /// Milliseconds of evaluation, if the server says.
+    pub evaluate_ms: Option<f64>,
 }
 
 impl HttpClient {
@@ -236,10 +236,8 @@ impl HttpClient {
             }
             rank = job.status().rank();
             match job.state {
-                JobState::Completed { started_at, finished_at, result } => {
-                    let span = finished_at.unix_millis().saturating_sub(started_at.unix_millis());
-                    let measured = answer.header("server-timing").and_then(evaluation_time);
-                    let evaluate_ms = measured.unwrap_or(span as f64);
+                JobState::Completed { result, .. } => {
+                    let evaluate_ms = answer.header("server-timing").and_then(evaluation_time);
                     return Ok(Finished { job_id, result: *result, evaluate_ms });
                 }
                 JobState::Failed { error, .. } => {

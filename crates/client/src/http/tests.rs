@@ -239,7 +239,7 @@ fn a_job_is_followed_until_it_is_done() {
     let accepted = submitted(&url);
     let finished = client(&url).wait(&accepted, 0).unwrap();
     assert_eq!(finished.result.model_id.as_str(), "m");
-    assert_eq!(finished.evaluate_ms, 2.5);
+    assert_eq!(finished.evaluate_ms, Some(2.5));
     let paths: Vec<String> = seen.iter().take(4).map(|s| s.head.lines().next().unwrap().to_owned()).collect();
     assert!(paths[1].starts_with(&format!("GET /jobs/{JOB}?wait=")), "{}", paths[1]);
 }

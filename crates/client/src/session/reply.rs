@@ -59,10 +59,10 @@ impl Session {
         };
         let Some((mut values, mut clean)) = opened else { return Err(SessionError::Reply) };
         // Every value is looked at, whatever the first ones are.
-        let limit = self.terms.output_limit();
+        let bound = self.terms.output_bound();
         for value in &mut values {
             // Written so that NaN fails.
-            clean &= value.abs() <= limit;
+            clean &= value.abs() <= bound;
             *value = self.terms.post_process(*value);
         }
         if clean && values.len() == pending.batch {

@@ -240,9 +240,9 @@ impl Terms {
         self.reply_modulus_bits
     }
 
-    /// Largest magnitude that is accepted: what an honest reply can hold, and its error.
-    pub(super) fn output_limit(&self) -> f64 {
-        self.output_bound + self.expected_error
+    /// Largest magnitude an honest reply decrypts to, its error included.
+    pub(super) fn output_bound(&self) -> f64 {
+        self.output_bound
     }
 
     /// The model's value from what was decrypted.

@@ -1,0 +1,378 @@
+//! What can be typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit;
+
+/// Encrypted inference: the server computes on ciphertexts and never holds a key.
+#[derive(Debug, Parser)]
+#[command(name = "hei", version, about, after_help = exit::TABLE, propagate_version = true)]
+pub(crate) struct Hei {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Serve(Serve),
+    Models(Models),
+    Compile(Compile),
+    Infer(Infer),
+    Keys(Keys),
+    Inspect(Inspect),
+    Demo(Demo),
+    Doctor(Doctor),
+    Bench(Bench),
+}
+
+/// Serve compiled models over HTTP.
+///
+/// Prints one line with the address once it listens, and serves until it is interrupted or terminated; running
+/// jobs are finished first.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei serve
+  hei serve --listen 127.0.0.1:0 --json
+  hei serve --models ./compiled --listen 0.0.0.0:8000")]
+pub(crate) struct Serve {
+    /// Address and port; port 0 lets the system choose, and the line printed names the choice.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
+    pub(crate) listen: SocketAddr,
+    /// Folder of .hei files; without it, the reference models that ship in this program.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) models: Option<PathBuf>,
+    /// Also offer POST /infer/plain, which takes features in the clear. For comparison only.
+    #[arg(long)]
+    pub(crate) enable_plain: bool,
+    /// Print the address as {"listening":"http://…"}.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Also stop when standard input ends, so that a parent process never leaves a server behind.
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_closes: bool,
+}
+
+/// Where the server is, and who is asking.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Remote {
+    /// The server.
+    #[arg(long, value_name = "URL", env = "HEI_URL", default_value = "http://127.0.0.1:8000")]
+    pub(crate) url: String,
+    /// File that holds a bearer token (readable by its owner only).
+    #[arg(long, value_name = "FILE", env = "HEI_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// List the models a server offers.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei models
+  hei models --url http://127.0.0.1:8000 --json")]
+pub(crate) struct Models {
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+    /// Print the server's list as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Compile a registry entry into a model file.
+///
+/// Chooses parameters, compiles one plan per layout, and reports what it means for security, bytes and precision.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei compile entry.json -o entry.hei
+  hei compile entry.json -o entry.hei --force --json")]
+pub(crate) struct Compile {
+    /// The registry entry (JSON).
+    #[arg(value_name = "ENTRY.json")]
+    pub(crate) entry: PathBuf,
+    /// The model file to write.
+    #[arg(short, long, value_name = "FILE.hei")]
+    pub(crate) output: PathBuf,
+    /// Replace the output if it exists.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Print the report as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How numbers sit in ciphertexts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayoutArg {
+    /// One ciphertext per feature, one row per slot.
+    #[value(name = "feature_columns", alias = "feature-columns")]
+    FeatureColumns,
+    /// One ciphertext, features in polynomial coefficients; smallest request, no evaluation keys.
+    #[value(name = "coefficients")]
+    Coefficients,
+}
+
+/// Ciphertext bytes on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FormatArg {
+    /// The project's own container: seeded, bit-packed.
+    Hei,
+    /// A Microsoft SEAL stream (feature_columns only).
+    Seal,
+}
+
+/// How payloads travel in the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EncodingArg {
+    /// CBOR, payloads as they are.
+    Binary,
+    /// JSON, payloads in base64.
+    Base64,
+    /// JSON, payloads in hexadecimal.
+    Hex,
+}
+
+/// Encrypt rows, have a server evaluate a model on them, decrypt the answers.
+///
+/// Rows are comma-separated numbers, one row a line, with or without a header line. With a header, columns are
+/// taken by the model's feature names, and other columns are not read. Features are given as they were measured:
+/// the scaling on the model card is applied here.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei infer --model logistic_v1 --input rows.csv
+  echo 0.5,-1,0.25,0,1,0.1,-0.3,0.7 | hei infer --model logistic_v1 --input - --json
+  hei infer --model breast_cancer_v1 --input rows.csv --layout feature_columns --format seal")]
+pub(crate) struct Infer {
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+    /// The model's id.
+    #[arg(long, value_name = "ID")]
+    pub(crate) model: String,
+    /// Its version; without it, the highest one served.
+    #[arg(long = "model-version", value_name = "VERSION")]
+    pub(crate) model_version: Option<String>,
+    /// Rows to evaluate; `-` reads standard input.
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) input: PathBuf,
+    /// How numbers sit in ciphertexts; without it, the one that sends the fewest bytes.
+    #[arg(long, value_enum)]
+    pub(crate) layout: Option<LayoutArg>,
+    /// Ciphertext bytes on the wire.
+    #[arg(long, value_enum, default_value = "hei")]
+    pub(crate) format: FormatArg,
+    /// How payloads travel in the body.
+    #[arg(long, value_enum, default_value = "binary")]
+    pub(crate) encoding: EncodingArg,
+    /// Use a stored key instead of a fresh one for this call.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) passphrase: Passphrase,
+    /// Give up after this many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub(crate) timeout: u64,
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where a passphrase comes from; never the command line itself, which others can read.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Passphrase {
+    /// Ask for the key's passphrase on the terminal.
+    #[arg(long, conflicts_with = "passphrase_file")]
+    pub(crate) ask_passphrase: bool,
+    /// Take the passphrase from the first line of a file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+/// Make, list and remove secret keys.
+///
+/// Calls make a fresh key each by default and store nothing; a stored key is for those who want to decrypt later
+/// or elsewhere. Key files are readable by their owner only.
+#[derive(Debug, Args)]
+pub(crate) struct Keys {
+    #[command(subcommand)]
+    pub(crate) command: KeysCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    New(KeysNew),
+    List(KeysList),
+    Show(KeysShow),
+    Remove(KeysRemove),
+}
+
+/// Make a secret key for a model's layout and store it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei keys new clinic --model breast_cancer_v1
+  hei keys new lab --model logistic_v1 --layout feature_columns --ask-passphrase")]
+pub(crate) struct KeysNew {
+    /// The key's name.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+    /// The model whose parameters the key is for.
+    #[arg(long, value_name = "ID")]
+    pub(crate) model: String,
+    /// Its version; without it, the highest one served.
+    #[arg(long = "model-version", value_name = "VERSION")]
+    pub(crate) model_version: Option<String>,
+    /// The layout whose parameters the key is for.
+    #[arg(long, value_enum, default_value = "feature_columns")]
+    pub(crate) layout: LayoutArg,
+    #[command(flatten)]
+    pub(crate) passphrase: Passphrase,
+    /// Replace a key of this name. What was encrypted under the old one can then never be decrypted.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// List the stored keys.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei keys list
+  hei keys list --json")]
+pub(crate) struct KeysList {
+    /// Print one JSON array.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Show what is known about a key without opening it: parameters, size, whether it has a passphrase.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei keys show clinic
+  hei keys show clinic --json")]
+pub(crate) struct KeysShow {
+    /// The key's name.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Delete a stored key for good.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei keys remove clinic --yes")]
+pub(crate) struct KeysRemove {
+    /// The key's name.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Really: what was encrypted under it can never be decrypted again.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// Say what a file is: a model, a ciphertext, a key, a SEAL stream.
+///
+/// Reads headers only; a secret key is recognized, never shown.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei inspect model.hei
+  hei inspect ciphertext.bin --json")]
+pub(crate) struct Inspect {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Run the whole flow on real data, with the server in a process of its own.
+///
+/// Starts a server, makes keys, encrypts held-out breast-cancer rows, submits them, waits, decrypts, and compares
+/// with the cleartext model. Succeeds only if every row agrees.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei demo
+  hei demo --layout feature_columns
+  hei demo --json")]
+pub(crate) struct Demo {
+    /// How numbers sit in ciphertexts.
+    #[arg(long, value_enum, default_value = "coefficients")]
+    pub(crate) layout: LayoutArg,
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Check this machine: processor features, the kernel chosen, randomness, and a round trip through encryption.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei doctor
+  hei doctor --json")]
+pub(crate) struct Doctor {
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Measure, on this machine.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    pub(crate) command: BenchCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    Primitives(BenchPrimitives),
+    Flow(BenchFlow),
+}
+
+/// Time each operation of the scheme: median and minimum over repeated runs, one thread.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei bench primitives
+  hei bench primitives --json --quick")]
+pub(crate) struct BenchPrimitives {
+    /// Print one JSON array, a row per operation and parameter set.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Fewer runs: a rough answer in seconds.
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
+/// Time the whole flow over HTTP, in the clear and encrypted, in both layouts.
+///
+/// Starts a server in a process of its own with the comparison endpoint on.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei bench flow
+  hei bench flow --samples 50 --json")]
+pub(crate) struct BenchFlow {
+    /// The model to call.
+    #[arg(long, value_name = "ID", default_value = "logistic_v1")]
+    pub(crate) model: String,
+    /// Calls per measurement.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) samples: u32,
+    /// Rows per call.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) batch: u32,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
