@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+pub(crate) use hei_ring::kernel::fft::round_one as round_away;
 use hei_ring::{Coeff, Modulus, Poly};
 use zeroize::Zeroizing;
 
@@ -126,8 +127,8 @@ impl Encoder {
     /// All coefficients.
     pub fn decode_coefficients(&self, plaintext: &Plaintext) -> Vec<f64> {
         let basis = self.context.basis();
-        let poly = Zeroizing::new(basis.inverse(plaintext.poly().clone()));
-        let mut values = self.context.radix().to_centered(basis, &poly);
+        let poly = basis.inverse(plaintext.poly().clone());
+        let mut values = self.context.radix().to_centered(basis, poly);
         for v in &mut values {
             *v /= plaintext.scale();
         }
@@ -166,8 +167,8 @@ impl Encoder {
         let basis = self.context.basis();
         // Below 2^62 a rounded coefficient is a machine integer.
         let poly: Poly<Coeff> = if largest < (1u64 << 62) as f64 {
-            let rounded: Zeroizing<Vec<i64>> =
-                Zeroizing::new(coefficients.iter().map(|c| round_away(*c)).collect());
+            let mut rounded = Zeroizing::new(vec![0; coefficients.len()]);
+            hei_ring::kernel::slots::round(&mut rounded, coefficients);
             basis.from_signed(&rounded, level + 1)
         } else {
             let mut poly = Poly::zero(basis.degree(), level + 1);
@@ -180,15 +181,6 @@ impl Encoder {
         };
         Ok(Plaintext::from_parts(basis.forward(poly), scale))
     }
-}
-
-/// Nearest integer, halves away from zero, for |x| < 2^63.
-#[inline(always)]
-pub(crate) fn round_away(x: f64) -> i64 {
-    let whole = x as i64;
-    // Exact: either |x| < 2^52 and the difference has few bits, or x is whole.
-    let rest = x - whole as f64;
-    whole + i64::from(rest >= 0.5) - i64::from(rest <= -0.5)
 }
 
 /// round(x) mod q for any finite double, exactly.

@@ -118,7 +118,7 @@ impl PublicKey {
         let basis = context.basis();
         let mut ephemeral = Zeroizing::new(vec![0i8; context.degree()]);
         sample::ternary(&mut Stream::new(&*randomness.key()?, Domain::Ephemeral, 0, 0), &mut ephemeral);
-        let ephemeral = Zeroizing::new(basis.forward(basis.from_signed(&ephemeral, basis.len())));
+        let ephemeral = Zeroizing::new(basis.forward(basis.from_small(&ephemeral, basis.len())));
         // Only the plaintext's limbs and the special ones are needed.
         let indices: Vec<usize> = (0..limbs).chain(context.data_count()..basis.len()).collect();
         let (b, a) = self.parts();

@@ -9,7 +9,10 @@
 //! doubles.
 
 use hei_ring::automorphism::SLOT_GENERATOR;
+use hei_ring::kernel::fft::Stages;
+use hei_ring::kernel::slots;
 use hei_ring::ntt::bit_reverse;
+use zeroize::Zeroize;
 
 /// Tables for one degree. Memory: about 36 N bytes.
 #[derive(Debug, Clone)]
@@ -86,15 +89,12 @@ impl SlotTransform {
                 im[*place as usize] = if *conjugate { -im_slots[i] } else { im_slots[i] };
             }
         }
-        self.inverse(&mut re, &mut im);
-        let factor = factor / n as f64;
+        slots::inverse(&mut re, &mut im, self.stages());
         let mut out = vec![0.0; 2 * n];
         let (low, high) = out.split_at_mut(n);
-        for k in 0..n {
-            let (tr, ti) = (self.twist_re[k], self.twist_im[k]);
-            low[k] = (re[k] * tr + im[k] * ti) * factor;
-            high[k] = (im[k] * tr - re[k] * ti) * factor;
-        }
+        slots::untwist((&re, &im), (&self.twist_re, &self.twist_im), factor / n as f64, low, high);
+        re.zeroize();
+        im.zeroize();
         out
     }
 
@@ -103,12 +103,8 @@ impl SlotTransform {
         let n = self.slots.len();
         let (low, high) = coefficients.split_at(n);
         let (mut re, mut im) = (vec![0.0; n], vec![0.0; n]);
-        for k in 0..n {
-            let (tr, ti) = (self.twist_re[k], self.twist_im[k]);
-            re[k] = low[k] * tr - high[k] * ti;
-            im[k] = low[k] * ti + high[k] * tr;
-        }
-        self.forward(&mut re, &mut im);
+        slots::twist((low, high), (&self.twist_re, &self.twist_im), &mut re, &mut im);
+        slots::forward(&mut re, &mut im, self.stages());
         self.slots
             .iter()
             .map(|(place, conjugate)| {
@@ -118,49 +114,8 @@ impl SlotTransform {
             .unzip()
     }
 
-    /// Natural order in, bit-reversed out: decimation in frequency.
-    fn forward(&self, re: &mut [f64], im: &mut [f64]) {
-        let mut half = re.len() / 2;
-        while half > 0 {
-            let (wr, wi) = self.stage(half);
-            for (re, im) in re.chunks_exact_mut(2 * half).zip(im.chunks_exact_mut(2 * half)) {
-                let ((ar, br), (ai, bi)) = (re.split_at_mut(half), im.split_at_mut(half));
-                for j in 0..half {
-                    let (dr, di) = (ar[j] - br[j], ai[j] - bi[j]);
-                    ar[j] += br[j];
-                    ai[j] += bi[j];
-                    br[j] = dr * wr[j] - di * wi[j];
-                    bi[j] = dr * wi[j] + di * wr[j];
-                }
-            }
-            half /= 2;
-        }
-    }
-
-    /// Bit-reversed in, natural out, not divided by the number of points: decimation in time, conjugated twiddles.
-    fn inverse(&self, re: &mut [f64], im: &mut [f64]) {
-        let n = re.len();
-        let mut half = 1;
-        while half < n {
-            let (wr, wi) = self.stage(half);
-            for (re, im) in re.chunks_exact_mut(2 * half).zip(im.chunks_exact_mut(2 * half)) {
-                let ((ar, br), (ai, bi)) = (re.split_at_mut(half), im.split_at_mut(half));
-                for j in 0..half {
-                    let tr = br[j] * wr[j] + bi[j] * wi[j];
-                    let ti = bi[j] * wr[j] - br[j] * wi[j];
-                    br[j] = ar[j] - tr;
-                    bi[j] = ai[j] - ti;
-                    ar[j] += tr;
-                    ai[j] += ti;
-                }
-            }
-            half *= 2;
-        }
-    }
-
-    fn stage(&self, half: usize) -> (&[f64], &[f64]) {
-        let range = half - 1..2 * half - 1;
-        (&self.stage_re[range.clone()], &self.stage_im[range])
+    fn stages(&self) -> Stages<'_> {
+        Stages { re: &self.stage_re, im: &self.stage_im }
     }
 }
 

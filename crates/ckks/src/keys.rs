@@ -75,7 +75,7 @@ impl SecretKey {
                 .map(|r| i8::try_from(basis.modulus(0).centered(*r)).unwrap_or(i8::MAX))
                 .collect(),
         );
-        let mut expected = basis.from_signed(&coefficients, basis.len());
+        let mut expected = basis.from_small(&coefficients, basis.len());
         let same = poly == expected;
         poly.zeroize();
         expected.zeroize();
@@ -84,7 +84,7 @@ impl SecretKey {
 
     fn with(context: &Arc<Context>, coefficients: Zeroizing<Vec<i8>>) -> Self {
         let basis = context.basis();
-        let ntt = basis.forward(basis.from_signed(&coefficients, basis.len()));
+        let ntt = basis.forward(basis.from_small(&coefficients, basis.len()));
         Self { context: Arc::clone(context), coefficients, ntt }
     }
 
@@ -192,7 +192,7 @@ pub(crate) fn sample_error(
 ) -> Result<Poly<Coeff>, RandomnessError> {
     let mut error = Zeroizing::new(vec![0i8; context.degree()]);
     sample::error(&mut Stream::new(&*randomness.key()?, Domain::Error, 0, 0), &mut error);
-    Ok(context.basis().from_signed(&error, limbs))
+    Ok(context.basis().from_small(&error, limbs))
 }
 
 /// An encryption of zero that anyone can encrypt with.

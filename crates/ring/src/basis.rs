@@ -139,17 +139,27 @@ impl Basis {
         }
     }
 
-    /// Small signed coefficients as residues for the first `limbs` primes.
+    /// Signed coefficients as residues for the first `limbs` primes.
     ///
     /// # Panics
     /// When there are not N coefficients.
-    pub fn from_signed<T: Copy + Into<i64>>(&self, coefficients: &[T], limbs: usize) -> Poly<Coeff> {
+    pub fn from_signed(&self, coefficients: &[i64], limbs: usize) -> Poly<Coeff> {
+        assert_eq!(coefficients.len(), self.degree, "a polynomial has N coefficients");
+        let mut poly = Poly::zero(self.degree, limbs);
+        self.each(&mut poly, |table, limb| kernel::reduce_signed(limb, coefficients, table.modulus()));
+        poly
+    }
+
+    /// Small signed coefficients (secrets and errors) as residues for the first `limbs` primes.
+    ///
+    /// # Panics
+    /// When there are not N coefficients, or a prime is not above 127.
+    pub fn from_small(&self, coefficients: &[i8], limbs: usize) -> Poly<Coeff> {
         assert_eq!(coefficients.len(), self.degree, "a polynomial has N coefficients");
         let mut poly = Poly::zero(self.degree, limbs);
         self.each(&mut poly, |table, limb| {
-            for (residue, c) in limb.iter_mut().zip(coefficients) {
-                *residue = table.modulus().from_signed((*c).into());
-            }
+            assert!(table.modulus().value() > 127, "small coefficients are below the prime");
+            kernel::reduce_small(limb, coefficients, table.modulus());
         });
         poly
     }

@@ -1,7 +1,9 @@
 //! Residues to centered numbers, without big integers.
 
+use zeroize::Zeroize;
+
 use crate::modulus::Shoup;
-use crate::{Basis, Coeff, Poly};
+use crate::{Basis, Coeff, Poly, kernel};
 
 /// Balanced mixed-radix conversion (H. Garner, 1959, with digits in [-q/2, q/2]).
 ///
@@ -37,23 +39,29 @@ impl MixedRadix {
     /// Every coefficient as the nearest double of its centered value, up to a few units in the last place.
     ///
     /// Cost: limbs (limbs - 1) / 2 modular products per coefficient.
-    pub fn to_centered(&self, basis: &Basis, poly: &Poly<Coeff>) -> Vec<f64> {
+    ///
+    /// # Panics
+    /// When the polynomial has more limbs than there are constants for.
+    pub fn to_centered(&self, basis: &Basis, mut poly: Poly<Coeff>) -> Vec<f64> {
         let limbs = poly.limbs();
         assert!(limbs <= self.radices.len(), "constants reach this far");
-        let mut digits = vec![0i64; limbs];
-        (0..poly.degree())
-            .map(|k| {
-                for i in 0..limbs {
-                    let m = basis.modulus(i);
-                    let mut v = poly.limb(i)[k];
-                    for (digit, inverse) in digits[..i].iter().zip(&self.inverses[i]) {
-                        v = inverse.mul(m.sub(v, m.from_signed(*digit)), m.value());
-                    }
-                    digits[i] = m.centered(v);
-                }
-                digits.iter().zip(&self.radices).rev().fold(0.0, |sum, (v, r)| sum + *v as f64 * r)
-            })
-            .collect()
+        let mut lifted = Poly::<Coeff>::zero(poly.degree(), 1);
+        // Limb i becomes digit i, kept as a residue of its own prime.
+        for i in 1..limbs {
+            let modulus = basis.modulus(i);
+            for j in 0..i {
+                kernel::lift_centered(lifted.limb_mut(0), poly.limb(j), basis.modulus(j).value(), modulus);
+                kernel::sub_assign(poly.limb_mut(i), lifted.limb(0), modulus);
+                kernel::mul_scalar_assign(poly.limb_mut(i), self.inverses[i][j], modulus);
+            }
+        }
+        let mut sum = vec![0.0; poly.degree()];
+        for i in (0..limbs).rev() {
+            kernel::slots::add_centered(&mut sum, poly.limb(i), basis.modulus(i).value(), self.radices[i]);
+        }
+        poly.zeroize();
+        lifted.zeroize();
+        sum
     }
 }
 
@@ -74,7 +82,7 @@ mod tests {
                 data.extend(std::iter::repeat_n(value.rem_euclid(i128::from(m.value())) as u64, n));
             }
             let poly = Poly::from_data(n, data).unwrap();
-            let back = MixedRadix::new(&basis, 3).to_centered(&basis, &poly);
+            let back = MixedRadix::new(&basis, 3).to_centered(&basis, poly);
             let exact = value as f64;
             prop_assert!((back[3] - exact).abs() <= exact.abs() * 4.0 * f64::EPSILON, "{} != {exact}", back[3]);
         }
@@ -88,7 +96,7 @@ mod tests {
         for value in [q / 2, -(q / 2)] {
             let data =
                 basis.moduli().flat_map(|m| [value.rem_euclid(i128::from(m.value())) as u64; 16]).collect();
-            let back = MixedRadix::new(&basis, 2).to_centered(&basis, &Poly::from_data(n, data).unwrap());
+            let back = MixedRadix::new(&basis, 2).to_centered(&basis, Poly::from_data(n, data).unwrap());
             assert_eq!(back[0], value as f64);
         }
     }

@@ -16,6 +16,7 @@
     expect(unsafe_code, reason = "calls into target-feature functions after detection")
 )]
 
+pub mod fft;
 pub mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -225,7 +226,63 @@ dispatch! {
     /// out = a - from where a > from / 2, else a; modulo q. For a in [0, from): the centered lift of a residue.
     lift_centered(out: &mut [u64], a: &[u64], from: u64; modulus)
 }
-pub use scalar::neg_assign;
+dispatch! {
+    /// out = a mod q, for signed a. Out [0, q).
+    reduce_signed(out: &mut [u64], a: &[i64]; modulus)
+}
+pub use scalar::{neg_assign, reduce_small};
+
+/// One loop over doubles: the same source for the portable and for the wide registers.
+macro_rules! doubles {
+    ($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*)) => {
+        $(#[$doc])*
+        pub fn $name($($arg: $type),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+                fn wide($($arg: $type),*) {
+                    fft::$name($($arg),*);
+                }
+                if level() != Level::Scalar {
+                    // SAFETY: the level is above scalar only when these instructions were detected.
+                    return unsafe { wide($($arg),*) };
+                }
+            }
+            fft::$name($($arg),*);
+        }
+    };
+}
+
+/// Loops over doubles; see [`fft`].
+pub mod slots {
+    use super::*;
+    use fft::Stages;
+
+    doubles! {
+        /// Complex transform: natural order in, bit-reversed out.
+        forward(re: &mut [f64], im: &mut [f64], stages: Stages<'_>)
+    }
+    doubles! {
+        /// Its inverse times the number of points: bit-reversed in, natural out.
+        inverse(re: &mut [f64], im: &mut [f64], stages: Stages<'_>)
+    }
+    doubles! {
+        /// low + i high = (re + i im) conj(t) · factor.
+        untwist(z: (&[f64], &[f64]), t: (&[f64], &[f64]), factor: f64, low: &mut [f64], high: &mut [f64])
+    }
+    doubles! {
+        /// re + i im = (low + i high) t.
+        twist(m: (&[f64], &[f64]), t: (&[f64], &[f64]), re: &mut [f64], im: &mut [f64])
+    }
+    doubles! {
+        /// sum += digit · radix, digits in [0, q) taken centered.
+        add_centered(sum: &mut [f64], digits: &[u64], q: u64, radix: f64)
+    }
+    doubles! {
+        /// Nearest integers, halves away from zero, of numbers below 2^62 in size.
+        round(out: &mut [i64], x: &[f64])
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -297,6 +354,7 @@ mod tests {
             let (scalar, constant) = (modulus.shoup(b[0]), a[0]);
             let wide = words(seed, length, u64::MAX >> 3);
             let digits = words(seed, length, from);
+            let signed: Vec<i64> = words(seed, length, u64::MAX).into_iter().map(|w| w as i64).collect();
             let run = |level: Level| {
                 let level = choose(level, &modulus);
                 let with = |f: &dyn Fn(&mut [u64])| { let mut x = out.clone(); f(&mut x); x };
@@ -310,6 +368,7 @@ mod tests {
                     with(&|x| add_scalar_assign::at(level, x, constant, &modulus)),
                     with(&|x| reduce_shifted::at(level, x, &wide, constant, &modulus)),
                     with(&|x| lift_centered::at(level, x, &digits, from, &modulus)),
+                    with(&|x| reduce_signed::at(level, x, &signed, &modulus)),
                 ]
             };
             let reference = run(Level::Scalar);

@@ -46,15 +46,27 @@ impl Stream {
         }
     }
 
+    /// The words that are left in the buffer, refilled when there are none. Whoever reads them moves `position`.
+    fn words(&mut self) -> &[[u8; 8]] {
+        if self.position == Self::BUFFER {
+            self.refill();
+        }
+        self.buffer[self.position..].as_chunks().0
+    }
+
+    fn refill(&mut self) {
+        self.buffer.zeroize();
+        self.cipher.apply_keystream(&mut *self.buffer);
+        self.position = 0;
+    }
+
     /// The next `LEN` bytes. `LEN` divides the buffer or is small; leftovers at its end are carried over.
     fn take<const LEN: usize>(&mut self) -> [u8; LEN] {
         let mut out = [0; LEN];
         let mut filled = 0;
         while filled < LEN {
             if self.position == Self::BUFFER {
-                self.buffer.zeroize();
-                self.cipher.apply_keystream(&mut *self.buffer);
-                self.position = 0;
+                self.refill();
             }
             let n = (LEN - filled).min(Self::BUFFER - self.position);
             out[filled..filled + n].copy_from_slice(&self.buffer[self.position..self.position + n]);
@@ -69,14 +81,22 @@ impl Stream {
 ///
 /// This is the normative expansion of `hei/1` seeds (with [`Domain::Mask`]). Accepts more than half of the words.
 pub fn uniform(stream: &mut Stream, modulus: &Modulus, out: &mut [u64]) {
-    let mask = u64::MAX >> (64 - modulus.bits());
-    for residue in out {
-        *residue = loop {
-            let word = u64::from_le_bytes(stream.take()) & mask;
-            if word < modulus.value() {
-                break word;
+    let (mask, q) = (u64::MAX >> (64 - modulus.bits()), modulus.value());
+    let mut filled = 0;
+    while filled < out.len() {
+        let words = stream.words();
+        let mut used = 0;
+        for bytes in words {
+            if filled == out.len() {
+                break;
             }
-        };
+            used += 8;
+            let word = u64::from_le_bytes(*bytes) & mask;
+            // Written in any case, kept when below the prime: no branch to predict.
+            out[filled] = word;
+            filled += usize::from(word < q);
+        }
+        stream.position += used;
     }
 }
 
@@ -89,12 +109,20 @@ pub const ERROR_STD: f64 = 3.240_370_349_203_93;
 /// Centered binomial errors in [-21, 21]: 21 coins minus 21 coins from six bytes, as SEAL draws them. No branch
 /// depends on a value.
 pub fn error(stream: &mut Stream, out: &mut [i8]) {
-    const COINS: u32 = (1 << ERROR_ETA) - 1;
-    for e in out {
-        let [a, b, c, d, f, g] = stream.take();
-        let plus = u32::from_le_bytes([a, b, c, 0]) & COINS;
-        let minus = u32::from_le_bytes([d, f, g, 0]) & COINS;
-        *e = plus.count_ones() as i8 - minus.count_ones() as i8;
+    const COINS: u64 = (1 << ERROR_ETA) - 1;
+    let draw = |bytes: &[u8; 6]| {
+        let [a, b, c, d, e, f] = *bytes;
+        let coins = u64::from_le_bytes([a, b, c, 0, d, e, f, 0]);
+        let (plus, minus) = (coins & COINS, coins >> 32 & COINS);
+        plus.count_ones() as i8 - minus.count_ones() as i8
+    };
+    let mut filled = 0;
+    while filled < out.len() {
+        let bytes: [u8; 1536] = stream.take();
+        for (e, six) in out[filled..].iter_mut().zip(bytes.as_chunks::<6>().0) {
+            *e = draw(six);
+        }
+        filled += 256;
     }
 }
 

@@ -133,3 +133,19 @@ pub fn lift_centered(out: &mut [u64], a: &[u64], from: u64, modulus: &Modulus) {
         *o = modulus.sub(modulus.reduce(*x), wrap & over);
     }
 }
+
+/// out = a mod q, for signed a. Out [0, q).
+pub fn reduce_signed(out: &mut [u64], a: &[i64], modulus: &Modulus) {
+    for (o, x) in out.iter_mut().zip(a) {
+        *o = modulus.from_signed(*x);
+    }
+}
+
+/// out = a mod q, for signed a below q in size. Out [0, q).
+pub fn reduce_small(out: &mut [u64], a: &[i8], modulus: &Modulus) {
+    let q = modulus.value();
+    for (o, x) in out.iter_mut().zip(a) {
+        let x = i64::from(*x);
+        *o = (x as u64).wrapping_add(q & (x >> 63) as u64);
+    }
+}

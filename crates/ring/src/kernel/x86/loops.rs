@@ -124,6 +124,21 @@ macro_rules! loops {
             }
             scalar::lift_centered(o_rest, x_rest, from, modulus);
         }
+
+        #[target_feature(enable = $features)]
+        pub(in crate::kernel) fn reduce_signed(out: &mut [u64], a: &[i64], modulus: &Modulus) {
+            let p = Prime::new(modulus);
+            let (os, o_rest) = out.as_chunks_mut::<8>();
+            let (xs, x_rest) = a.as_chunks::<8>();
+            for (o, x) in os.iter_mut().zip(xs) {
+                let x: __m512i = bytemuck::must_cast(*x);
+                let magnitude = arithmetic::reduce(_mm512_abs_epi64(x), &p);
+                // Where x is negative and the magnitude is not 0: q - magnitude, folded.
+                let negated = fold(_mm512_sub_epi64(p.q, magnitude), p.q);
+                store(o, _mm512_mask_mov_epi64(magnitude, _mm512_movepi64_mask(x), negated));
+            }
+            scalar::reduce_signed(o_rest, x_rest, modulus);
+        }
     };
 }
 

@@ -1,0 +1,158 @@
+//! The complex transform behind the slots, on doubles.
+//!
+//! One normative order of operations and no fused multiply-add: the same source is compiled for wider registers, so every
+//! instruction set computes the same doubles.
+
+/// Twiddles of every stage: exp(2 pi i j / 2h) for j < h, for h = 1, 2, …, n/2; stage h starts at h - 1.
+#[derive(Debug, Clone, Copy)]
+pub struct Stages<'a> {
+    /// Real parts.
+    pub re: &'a [f64],
+    /// Imaginary parts.
+    pub im: &'a [f64],
+}
+
+impl<'a> Stages<'a> {
+    #[inline(always)]
+    fn stage(self, half: usize) -> (&'a [f64], &'a [f64]) {
+        let range = half - 1..2 * half - 1;
+        (&self.re[range.clone()], &self.im[range])
+    }
+}
+
+/// Doubles that are worked on together.
+const LANES: usize = 8;
+
+/// Natural order in, bit-reversed out: decimation in frequency.
+#[inline(always)]
+pub(super) fn forward(re: &mut [f64], im: &mut [f64], stages: Stages<'_>) {
+    let mut half = re.len() / 2;
+    while half > 0 {
+        let (wr, wi) = stages.stage(half);
+        for (re, im) in re.chunks_exact_mut(2 * half).zip(im.chunks_exact_mut(2 * half)) {
+            let ((ar, br), (ai, bi)) = (re.split_at_mut(half), im.split_at_mut(half));
+            if half >= LANES {
+                let (ar, br) = (ar.as_chunks_mut::<LANES>().0, br.as_chunks_mut::<LANES>().0);
+                let (ai, bi) = (ai.as_chunks_mut::<LANES>().0, bi.as_chunks_mut::<LANES>().0);
+                let (wr, wi) = (wr.as_chunks::<LANES>().0, wi.as_chunks::<LANES>().0);
+                for (((((ar, br), ai), bi), wr), wi) in ar.iter_mut().zip(br).zip(ai).zip(bi).zip(wr).zip(wi)
+                {
+                    for j in 0..LANES {
+                        down(&mut ar[j], &mut br[j], &mut ai[j], &mut bi[j], wr[j], wi[j]);
+                    }
+                }
+            } else {
+                for j in 0..half {
+                    down(&mut ar[j], &mut br[j], &mut ai[j], &mut bi[j], wr[j], wi[j]);
+                }
+            }
+        }
+        half /= 2;
+    }
+}
+
+/// Bit-reversed in, natural out, not divided by the number of points: decimation in time, conjugated twiddles.
+#[inline(always)]
+pub(super) fn inverse(re: &mut [f64], im: &mut [f64], stages: Stages<'_>) {
+    let n = re.len();
+    let mut half = 1;
+    while half < n {
+        let (wr, wi) = stages.stage(half);
+        for (re, im) in re.chunks_exact_mut(2 * half).zip(im.chunks_exact_mut(2 * half)) {
+            let ((ar, br), (ai, bi)) = (re.split_at_mut(half), im.split_at_mut(half));
+            if half >= LANES {
+                let (ar, br) = (ar.as_chunks_mut::<LANES>().0, br.as_chunks_mut::<LANES>().0);
+                let (ai, bi) = (ai.as_chunks_mut::<LANES>().0, bi.as_chunks_mut::<LANES>().0);
+                let (wr, wi) = (wr.as_chunks::<LANES>().0, wi.as_chunks::<LANES>().0);
+                for (((((ar, br), ai), bi), wr), wi) in ar.iter_mut().zip(br).zip(ai).zip(bi).zip(wr).zip(wi)
+                {
+                    for j in 0..LANES {
+                        up(&mut ar[j], &mut br[j], &mut ai[j], &mut bi[j], wr[j], wi[j]);
+                    }
+                }
+            } else {
+                for j in 0..half {
+                    up(&mut ar[j], &mut br[j], &mut ai[j], &mut bi[j], wr[j], wi[j]);
+                }
+            }
+        }
+        half *= 2;
+    }
+}
+
+/// (a, b) to (a + b, (a - b) w).
+#[inline(always)]
+fn down(ar: &mut f64, br: &mut f64, ai: &mut f64, bi: &mut f64, wr: f64, wi: f64) {
+    let (dr, di) = (*ar - *br, *ai - *bi);
+    *ar += *br;
+    *ai += *bi;
+    *br = dr * wr - di * wi;
+    *bi = dr * wi + di * wr;
+}
+
+/// (a, b) to (a + b conj(w), a - b conj(w)).
+#[inline(always)]
+fn up(ar: &mut f64, br: &mut f64, ai: &mut f64, bi: &mut f64, wr: f64, wi: f64) {
+    let tr = *br * wr + *bi * wi;
+    let ti = *bi * wr - *br * wi;
+    *br = *ar - tr;
+    *bi = *ai - ti;
+    *ar += tr;
+    *ai += ti;
+}
+
+/// (a + i b) conj(t), times a factor; into the two outputs.
+#[inline(always)]
+pub(super) fn untwist(
+    (re, im): (&[f64], &[f64]),
+    (tr, ti): (&[f64], &[f64]),
+    factor: f64,
+    low: &mut [f64],
+    high: &mut [f64],
+) {
+    for (((((re, im), tr), ti), low), high) in re.iter().zip(im).zip(tr).zip(ti).zip(low).zip(high) {
+        *low = (re * tr + im * ti) * factor;
+        *high = (im * tr - re * ti) * factor;
+    }
+}
+
+/// (low + i high) t into (re, im).
+#[inline(always)]
+pub(super) fn twist(
+    (low, high): (&[f64], &[f64]),
+    (tr, ti): (&[f64], &[f64]),
+    re: &mut [f64],
+    im: &mut [f64],
+) {
+    for (((((low, high), tr), ti), re), im) in low.iter().zip(high).zip(tr).zip(ti).zip(re).zip(im) {
+        *re = low * tr - high * ti;
+        *im = low * ti + high * tr;
+    }
+}
+
+/// sum += digit · radix, for a residue digit in [0, q) taken centered.
+#[inline(always)]
+pub(super) fn add_centered(sum: &mut [f64], digits: &[u64], q: u64, radix: f64) {
+    for (sum, digit) in sum.iter_mut().zip(digits) {
+        let over = (((q >> 1).wrapping_sub(*digit) as i64) >> 63) as u64;
+        let centered = digit.wrapping_sub(q & over) as i64;
+        *sum += centered as f64 * radix;
+    }
+}
+
+/// Nearest integers, halves away from zero, of numbers below 2^62 in size.
+#[inline(always)]
+pub(super) fn round(out: &mut [i64], x: &[f64]) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *out = round_one(*x);
+    }
+}
+
+/// Nearest integer, halves away from zero, for |x| < 2^62.
+#[inline(always)]
+pub fn round_one(x: f64) -> i64 {
+    let whole = x as i64;
+    // Exact: either |x| < 2^52 and the difference has few bits, or x is whole.
+    let rest = x - whole as f64;
+    whole + i64::from(rest >= 0.5) - i64::from(rest <= -0.5)
+}
