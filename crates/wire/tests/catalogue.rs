@@ -196,7 +196,8 @@ fn secret_keys() {
     refused(put(&file, at::FORM, [9]), &b.shape, SECRET);
     let seal = seal::encode_secret_key(&b.key, &b.context).unwrap();
     refused(seal.to_vec(), &b.shape, SECRET);
-    let public = hei::encode_public_key(&b.key.public_key(&mut SeededRandomness::new(1)).unwrap(), &b.context);
+    let public =
+        hei::encode_public_key(&b.key.public_key(&mut SeededRandomness::new(1)).unwrap(), &b.context);
     refused(public.unwrap(), &b.shape, V(WrongKind));
     // A key where a key is expected has to be the right one.
     let shape = Shape::secret_key(&b.context);
@@ -256,7 +257,16 @@ fn scales() {
     for bits in not_a_number {
         refused(with(f64::from_bits(bits)), &b.shape, V(BadScale));
     }
-    let bad = [f64::INFINITY, f64::NEG_INFINITY, -f64::exp2(40.0), -scale, 0.0, -0.0, 5e-324, f64::MIN_POSITIVE / 2.0];
+    let bad = [
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        -f64::exp2(40.0),
+        -scale,
+        0.0,
+        -0.0,
+        5e-324,
+        f64::MIN_POSITIVE / 2.0,
+    ];
     for value in bad {
         refused(with(value), &b.shape, V(BadScale));
     }
@@ -299,9 +309,11 @@ fn other_levels_and_parameters() {
 }
 
 fn with_mask(b: &Bench, mask: impl Fn(usize, usize) -> u64) -> Vec<u8> {
-    let words = (0..3).flat_map(|limb| (0..1024).map(move |i| (limb, i))).map(|(limb, i)| mask(limb, i)).collect();
+    let words =
+        (0..3).flat_map(|limb| (0..1024).map(move |i| (limb, i))).map(|(limb, i)| mask(limb, i)).collect();
     let parts = vec![b.ciphertext.parts()[0].clone(), Poly::<Ntt>::from_data(1024, words).unwrap()];
-    hei::encode_ciphertext(&Ciphertext::new(&b.context, parts, b.context.scale()).unwrap(), &b.context).unwrap()
+    hei::encode_ciphertext(&Ciphertext::new(&b.context, parts, b.context.scale()).unwrap(), &b.context)
+        .unwrap()
 }
 
 /// CT-25 to CT-28, SD-03: what counts as a mask.
@@ -310,7 +322,11 @@ fn masks() {
     let b = bench();
     refused(with_mask(&b, |_, _| 0), &b.shape, P(TransparentMask));
     for zero in 0..3 {
-        refused(with_mask(&b, |limb, i| if limb == zero { 0 } else { 1 + i as u64 }), &b.shape, P(TransparentMask));
+        refused(
+            with_mask(&b, |limb, i| if limb == zero { 0 } else { 1 + i as u64 }),
+            &b.shape,
+            P(TransparentMask),
+        );
         let sparse = |words| with_mask(&b, move |limb, i| u64::from(limb != zero || i < words));
         refused(sparse(8), &b.shape, P(TransparentMask));
         accepted(sparse(9), &b.shape);

@@ -65,11 +65,16 @@ fn parameter_identities() {
     for (name, entry) in document["params_id"].as_object().unwrap() {
         let id = ParamsId(unhex(&entry["params_id"]));
         let degree = entry["degree"].as_u64().unwrap() as usize;
-        assert_eq!(ParamsId::new(degree, &numbers(&entry["data"]), &numbers(&entry["special"])), id, "{name}");
+        assert_eq!(
+            ParamsId::new(degree, &numbers(&entry["data"]), &numbers(&entry["special"])),
+            id,
+            "{name}"
+        );
         assert_eq!(context(&document, name).params_id(), id, "{name}");
         let preimage = entry["preimage"].as_str().unwrap();
-        let octets: Vec<u8> =
-            (0..preimage.len() / 2).map(|i| u8::from_str_radix(&preimage[2 * i..2 * i + 2], 16).unwrap()).collect();
+        let octets: Vec<u8> = (0..preimage.len() / 2)
+            .map(|i| u8::from_str_radix(&preimage[2 * i..2 * i + 2], 16).unwrap())
+            .collect();
         assert_eq!(Sha256::digest(octets)[..], id.0, "{name}");
     }
 }
@@ -82,7 +87,8 @@ fn seeds_expand_to_the_known_limbs() {
         let limbs = entry["limbs"].as_array().unwrap();
         let mask: Poly<Ntt> = MaskSeed(unhex(&entry["seed"])).expand(&context, limbs.len());
         // The same words, whichever form they are said to be in.
-        let coefficients: Poly<hei_ring::Coeff> = MaskSeed(unhex(&entry["seed"])).expand(&context, limbs.len());
+        let coefficients: Poly<hei_ring::Coeff> =
+            MaskSeed(unhex(&entry["seed"])).expand(&context, limbs.len());
         assert_eq!(mask.data(), coefficients.data());
         for (limb, known) in mask.iter().zip(limbs) {
             assert_eq!(limb[..4], numbers(&known["first"]));
@@ -111,7 +117,8 @@ fn containers() {
         let pair = |item| vec![poly(item, 0, degree, moduli), poly(item, 1, degree, moduli)];
         let ranges = entry["ranges"].as_array().map(|ranges| {
             let number = |v: &Value| v.as_u64().unwrap() as u32;
-            let range = |r: &Value| IndexRange { start: number(&r[0]), count: number(&r[1]), step: number(&r[2]) };
+            let range =
+                |r: &Value| IndexRange { start: number(&r[0]), count: number(&r[1]), step: number(&r[2]) };
             IndexRanges::new(ranges.iter().map(range).collect(), degree).unwrap()
         });
         let octets = match name {

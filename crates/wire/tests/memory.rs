@@ -1,6 +1,9 @@
 //! What decoding allocates at its peak, counted by the allocator: compressed bombs do not get memory.
 
-#![expect(unsafe_code, reason = "a global allocator that counts is an unsafe trait; it only forwards to the system's")]
+#![expect(
+    unsafe_code,
+    reason = "a global allocator that counts is an unsafe trait; it only forwards to the system's"
+)]
 
 mod common;
 

@@ -43,7 +43,12 @@ struct Bench {
 fn bench() -> Bench {
     let context = context(N1024);
     let shape = Shape::ciphertext(&context, 2, context.scale());
-    Bench { context, shape, full: file(N1024, "ct_full_none.bin"), seeded: file(N1024, "ct_small_seeded_none.bin") }
+    Bench {
+        context,
+        shape,
+        full: file(N1024, "ct_full_none.bin"),
+        seeded: file(N1024, "ct_small_seeded_none.bin"),
+    }
 }
 
 fn put<const N: usize>(bytes: &[u8], at: usize, value: [u8; N]) -> Vec<u8> {
@@ -321,7 +326,11 @@ fn zstd_frames() {
     assert_eq!(start(run_blocks(4096)), Some(V(LengthMismatch)), "512 MiB of zeros, counted from headers");
     assert_eq!(start(hidden_run_blocks(4096, 128 << 10)), Some(V(TrailingBytes)), "512 MiB of zeros, hidden");
     assert_eq!(tail(hidden_run_blocks(1, (1 << 20) - 1)), Some(V(NonCanonical)), "a block of 1 MiB");
-    assert_eq!(tail([frames::block(3, 1, true), vec![0]].concat()), Some(V(NonCanonical)), "a reserved block");
+    assert_eq!(
+        tail([frames::block(3, 1, true), vec![0]].concat()),
+        Some(V(NonCanonical)),
+        "a reserved block"
+    );
     assert_eq!(tail(frames::block(0, 1 << 20, true)), Some(V(Truncated)), "a block that is not there");
     assert_eq!(tail(Vec::new()), Some(V(Truncated)), "no last block");
     assert_eq!(tail(frames::block(2, 0, true)), Some(V(NonCanonical)), "an empty compressed block");
@@ -357,8 +366,12 @@ fn zstd_frames() {
         content: Some(members.len() as u64),
         window: Some(0x58),
         flags: 0,
-        blocks: [stored_blocks(&members[..97], false), frames::block(1, members.len() as u32 - 97, true), vec![0]]
-            .concat(),
+        blocks: [
+            stored_blocks(&members[..97], false),
+            frames::block(1, members.len() as u32 - 97, true),
+            vec![0],
+        ]
+        .concat(),
     };
     let mut transparent = members.to_vec();
     transparent[97..].fill(0);
@@ -376,7 +389,10 @@ fn compressed_members() {
     let b = bench();
     let wrap = |full: &[u8]| {
         let members = &full[16..];
-        [object([4, 1], 1, &compress_to_vec_zlib(members, 1)), object([4, 1], 2, &Frame::stored(members).bytes())]
+        [
+            object([4, 1], 1, &compress_to_vec_zlib(members, 1)),
+            object([4, 1], 2, &Frame::stored(members).bytes()),
+        ]
     };
     let table: Vec<(Vec<u8>, DecodeError)> = vec![
         (put(&b.full, NTT, [0]), I(Form)),

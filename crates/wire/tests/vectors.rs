@@ -16,7 +16,8 @@ const TOLERANCE: f64 = 1e-3;
 fn shape(context: &Arc<Context>, entry: &serde_json::Value) -> Shape {
     let limbs = entry["primes"].as_u64().unwrap_or(context.data_count() as u64) as usize;
     let parts = entry["poly_count"].as_u64().unwrap_or(2) as u8;
-    Shape::ciphertext(context, limbs - 1, entry["scale"].as_f64().unwrap_or(context.scale())).with_parts(parts)
+    Shape::ciphertext(context, limbs - 1, entry["scale"].as_f64().unwrap_or(context.scale()))
+        .with_parts(parts)
 }
 
 fn decrypt(key: &SecretKey, ciphertext: &Ciphertext) -> Vec<f64> {
@@ -88,7 +89,8 @@ fn logistic_regression_columns_agree_in_every_slot() {
         assert_eq!(columns.len(), 8 * slots);
         for i in 0..8 {
             let shape = Shape::ciphertext(&context, 2, context.scale());
-            let ciphertext = seal::decode_ciphertext(&file(set, &format!("logreg_in_{i}.bin")), &shape).unwrap();
+            let ciphertext =
+                seal::decode_ciphertext(&file(set, &format!("logreg_in_{i}.bin")), &shape).unwrap();
             let error = max_error(&decrypt(&key, &ciphertext), &columns[i * slots..][..slots]);
             assert!(error < TOLERANCE, "{set}, column {i}: {error}");
         }
@@ -100,7 +102,8 @@ fn a_seed_expands_to_the_polynomial_seal_wrote_out() {
     let context = context(N1024);
     let shape = Shape::ciphertext(&context, 2, context.scale());
     let seeded = seal::decode_ciphertext(&file(N1024, "ct_small_seeded_none.bin"), &shape).unwrap();
-    let expanded = seal::decode_ciphertext(&file(N1024, "ct_small_seeded_expanded_none.bin"), &shape).unwrap();
+    let expanded =
+        seal::decode_ciphertext(&file(N1024, "ct_small_seeded_expanded_none.bin"), &shape).unwrap();
     assert!(seeded.parts() == expanded.parts());
 }
 

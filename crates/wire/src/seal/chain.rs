@@ -70,7 +70,7 @@ mod tests {
         for (m, id) in known.iter().enumerate() {
             assert_eq!(hex(parms_id(16384, &primes[..=m])), *id);
         }
-        let primes = [0xffff_ffff_ffe8_001, 0xff_fff4_c001, 0xff_fffd_c001, 0xfff_ffff_ffff_c001];
+        let primes = [0x0fff_ffff_fffe_8001, 0xff_fff4_c001, 0xff_fffd_c001, 0x0fff_ffff_ffff_c001];
         assert_eq!(
             hex(parms_id(8192, &primes)),
             "e2a8dd3f1586dacfac02a4591f26b3ba536e0b1f60e28faef57f030eab08c5dd"

@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn expansion_equals_what_seal_computes() {
-        let primes = [0xffff_ffff_ffe8_001u64, 0xff_fff4_c001, 0xff_fffd_c001];
+        let primes = [0x0fff_ffff_fffe_8001u64, 0xff_fff4_c001, 0xff_fffd_c001];
         let words = SealSeed::Blake2xb(seed_bytes()).expand(8192, &primes);
         assert_eq!(words[..2], [767_746_516_063_435_024, 493_202_236_470_529_841]);
         assert_eq!(words[8192..][..2], [990_615_015_707, 553_743_219_552]);

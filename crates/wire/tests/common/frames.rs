@@ -15,7 +15,12 @@ pub(crate) struct Frame {
 impl Frame {
     /// Window 2 MiB, an eight-byte content size, uncompressed blocks.
     pub(crate) fn stored(content: &[u8]) -> Self {
-        Self { content: Some(content.len() as u64), window: Some(0x58), flags: 0, blocks: stored_blocks(content, true) }
+        Self {
+            content: Some(content.len() as u64),
+            window: Some(0x58),
+            flags: 0,
+            blocks: stored_blocks(content, true),
+        }
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {

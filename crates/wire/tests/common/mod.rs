@@ -40,13 +40,19 @@ pub(crate) fn context(set: &str) -> Arc<Context> {
     let entry = &manifest()["sets"][set];
     let literal = ParametersLiteral {
         poly_modulus_degree: entry["n"].as_u64().unwrap() as usize,
-        coeff_modulus_bits: entry["bits"].as_array().unwrap().iter().map(|b| b.as_u64().unwrap() as u32).collect(),
+        coeff_modulus_bits: entry["bits"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|b| b.as_u64().unwrap() as u32)
+            .collect(),
         special_count: 1,
         scale: f64::exp2(entry["log2_scale"].as_f64().unwrap()),
     };
     let context = Arc::clone(InsecureParameters::new(&literal).unwrap().context());
     let primes: Vec<String> = context.basis().moduli().map(|q| q.value().to_string()).collect();
-    let expected: Vec<&str> = entry["primes"].as_array().unwrap().iter().map(|q| q.as_str().unwrap()).collect();
+    let expected: Vec<&str> =
+        entry["primes"].as_array().unwrap().iter().map(|q| q.as_str().unwrap()).collect();
     assert_eq!(primes, expected);
     context
 }
