@@ -5,7 +5,7 @@
 
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::Modulus;
 
@@ -55,7 +55,8 @@ impl Stream {
     }
 
     fn refill(&mut self) {
-        self.buffer.zeroize();
+        // Zeros, for the cipher to add its keystream to; the wipe is the drop's.
+        self.buffer.fill(0);
         self.cipher.apply_keystream(&mut *self.buffer);
         self.position = 0;
     }
@@ -129,15 +130,17 @@ pub fn error(stream: &mut Stream, out: &mut [i8]) {
 /// Uniform ternary coefficients in {-1, 0, 1} from bytes below 255. How many bytes are dropped says nothing about those
 /// that are kept, and the reduction is a multiplication.
 pub fn ternary(stream: &mut Stream, out: &mut [i8]) {
-    for s in out {
-        *s = loop {
-            let [byte] = stream.take();
-            if byte < 255 {
-                let byte = u32::from(byte);
-                // floor(byte / 3) for byte < 256.
-                break (byte - 3 * ((byte * 171) >> 9)) as i8 - 1;
+    let mut filled = 0;
+    while filled < out.len() {
+        for byte in stream.take::<256>() {
+            if filled == out.len() {
+                break;
             }
-        };
+            // Written in any case, kept when below 255. floor(byte / 3) for byte < 256 is (byte · 171) >> 9.
+            let wide = u32::from(byte);
+            out[filled] = (wide - 3 * ((wide * 171) >> 9)) as i8 - 1;
+            filled += usize::from(byte < 255);
+        }
     }
 }
 
