@@ -41,7 +41,11 @@ enum Header<'a> {
 /// # Errors
 /// [`InputError`]. An empty request is input 0 with `length_mismatch`.
 pub fn decode_inputs(mut payloads: Vec<Vec<u8>>, shape: &Shape) -> Result<(Format, Vec<Input>), InputError> {
-    let result = decode_stages(&payloads, shape);
+    decode_or_wipe(&mut payloads, shape)
+}
+
+fn decode_or_wipe(payloads: &mut [Vec<u8>], shape: &Shape) -> Result<(Format, Vec<Input>), InputError> {
+    let result = decode_stages(payloads, shape);
     if matches!(result, Err(InputError { error: DecodeError::SecretKey, .. })) {
         payloads.iter_mut().for_each(Zeroize::zeroize);
     }
@@ -130,4 +134,35 @@ fn decode_hei(header: &hei::Header<'_>, shape: &Shape) -> Result<Input, DecodeEr
         header.decode_ciphertexts(shape)?.pop().map(Input::Slots)
     };
     input.ok_or_else(|| Reason::LengthMismatch.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hei_ckks::insecure_testing::{InsecureParameters, SeededRandomness};
+    use hei_ckks::{ParametersLiteral, SecretKey};
+
+    #[test]
+    fn a_secret_key_among_the_inputs_has_all_of_them_wiped() {
+        let literal = ParametersLiteral {
+            poly_modulus_degree: 1024,
+            coeff_modulus_bits: vec![30, 30],
+            special_count: 1,
+            scale: 1024.0,
+        };
+        let parameters = InsecureParameters::new(&literal).unwrap();
+        let context = parameters.context();
+        let key = SecretKey::generate(context, &mut SeededRandomness::new(1)).unwrap();
+        let shape = Shape::ciphertext(context, 0, 1024.0);
+        let files = [
+            hei::encode_secret_key(&key, context).unwrap().to_vec(),
+            seal::encode_secret_key(&key, context).unwrap().to_vec(),
+        ];
+        for file in files {
+            let mut payloads = vec![file.clone(), file];
+            let error = decode_or_wipe(&mut payloads, &shape).unwrap_err();
+            assert_eq!(error, InputError { index: 0, error: DecodeError::SecretKey });
+            assert!(payloads.iter().all(Vec::is_empty));
+        }
+    }
 }

@@ -85,9 +85,10 @@ impl Header<'_> {
     }
 
     fn decode_secret_key(&self, shape: &Shape) -> Result<SecretKey, DecodeError> {
-        let mut body = Body::new(self.body, shape);
-        let residues = Zeroizing::new(body.words(shape.context.degree() as u64)?);
-        body.finish()?;
+        let degree = shape.context.degree();
+        // Wiped also when unpacking stops half way.
+        let mut residues = Zeroizing::new(Vec::with_capacity(degree));
+        unpack(self.body, degree, 2, 3, &mut residues)?;
         // 2 stands for -1: the coefficient modulo 3.
         let coefficients = residues.iter().map(|r| if *r == 2 { -1 } else { i8::from(*r == 1) }).collect();
         SecretKey::from_coefficients(&shape.context, Zeroizing::new(coefficients))

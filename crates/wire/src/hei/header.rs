@@ -15,7 +15,7 @@ const SEED: u8 = 32;
 ///
 /// The stages in order: [`parse`](Self::parse), [`check`](Self::check), [`check_length`](Self::check_length), then one
 /// of the decoders of this module. A server passes all inputs through one stage before any enters the next.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Header<'a> {
     pub(crate) kind: Kind,
     pub(crate) form: Form,

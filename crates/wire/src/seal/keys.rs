@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hei_ckks::{Context, Plaintext, PublicKey, SecretKey};
 use hei_ring::{Modulus, Ntt, Poly};
+use zeroize::Zeroizing;
 
 use super::chain::Chain;
 use super::ciphertext::{PRNG_INFO, read_seed};
@@ -105,9 +106,10 @@ fn chain(context: &Context) -> Result<Chain, DecodeError> {
 }
 
 fn residues(source: &mut Source<'_>, degree: usize, primes: &[u64]) -> Result<Poly<Ntt>, DecodeError> {
-    let mut words = Vec::with_capacity(degree.saturating_mul(primes.len()));
+    // Wiped when reading stops half way: they may be those of a secret key.
+    let mut words = Zeroizing::new(Vec::with_capacity(degree.saturating_mul(primes.len())));
     source.residues(degree, primes, &mut words)?;
-    Poly::from_data(degree, words).ok_or_else(|| Reason::LengthMismatch.into())
+    Poly::from_data(degree, core::mem::take(&mut *words)).ok_or_else(|| Reason::LengthMismatch.into())
 }
 
 /// A plaintext object: name of its level, scale and residues, which may be secret.

@@ -4,6 +4,7 @@ use miniz_oxide::inflate::stream::{InflateState, inflate};
 use miniz_oxide::{DataFormat, MZFlush, MZStatus};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use std::io::Read;
+use zeroize::Zeroize;
 
 use super::frame::{Compression, ObjectHeader, Version};
 use super::zstd;
@@ -132,6 +133,8 @@ impl<'a> Source<'a> {
                 left -= count;
             }
         }
+        // The residues may be those of a secret key.
+        chunk.zeroize();
         Ok(())
     }
 
