@@ -1,5 +1,4 @@
 //! What several test files share.
-#![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
 
@@ -8,28 +7,28 @@ use hei_protocol::messages::{ModelCard, from_json};
 use serde_json::Value;
 
 /// The repository.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// A file of the repository, as text.
-pub fn text(path: &str) -> String {
+pub(crate) fn text(path: &str) -> String {
     let path = root().join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// An example of `docs/api/examples`, as text.
-pub fn example(name: &str) -> String {
+pub(crate) fn example(name: &str) -> String {
     text(&format!("docs/api/examples/{name}.json"))
 }
 
 /// An example, parsed.
-pub fn example_json(name: &str) -> Value {
+pub(crate) fn example_json(name: &str) -> Value {
     serde_json::from_str(&example(name)).unwrap()
 }
 
 /// The manifest of the example model.
-pub fn manifest() -> Manifest {
+pub(crate) fn manifest() -> Manifest {
     let entry = RegistryEntry::from_json(example("model_registry_entry").as_bytes()).unwrap();
     let card: ModelCard = from_json(example("model_card.response").as_bytes()).unwrap();
     Manifest::new(entry, card.layouts)
