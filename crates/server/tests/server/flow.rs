@@ -234,8 +234,15 @@ pub fn assert_closed_shape(models: &serde_json::Value) {
         members(
             model,
             &[
-                "model_id", "version", "description", "he_scheme", "encryption_parameters", "inference",
-                "parameters", "activation_parameters", "constraints",
+                "model_id",
+                "version",
+                "description",
+                "he_scheme",
+                "encryption_parameters",
+                "inference",
+                "parameters",
+                "activation_parameters",
+                "constraints",
             ],
             "a model",
         );

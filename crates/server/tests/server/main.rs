@@ -3,4 +3,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod connections;
+mod discovery;
 mod flow;
+mod idempotency;
+mod jobs;
+mod log;
+mod refusals;
+mod registry;

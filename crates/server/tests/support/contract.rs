@@ -30,8 +30,7 @@ pub static CONTRACT: LazyLock<Contract> = LazyLock::new(|| read(spec::OPENAPI));
 
 fn read(document: &str) -> Contract {
     let mut contract = Contract::default();
-    let (mut path, mut method, mut status, mut section) =
-        (String::new(), String::new(), 0, String::new());
+    let (mut path, mut method, mut status, mut section) = (String::new(), String::new(), 0, String::new());
     let mut lines = document.lines().peekable();
     let mut in_paths = false;
     while let Some(line) = lines.next() {
@@ -98,7 +97,8 @@ fn fits(template: &str, path: &str) -> bool {
     loop {
         match (left.next(), right.next()) {
             (None, None) => return true,
-            (Some(pattern), Some(part)) if pattern == part || (pattern.starts_with('{') && !part.is_empty()) => {}
+            (Some(pattern), Some(part))
+                if pattern == part || (pattern.starts_with('{') && !part.is_empty()) => {}
             _ => return false,
         }
     }
@@ -128,9 +128,11 @@ pub fn check(request: &Request, reply: &Reply) {
         let known = CONTRACT.anywhere.contains(&code)
             || declared.is_some_and(|declared| declared.codes.contains(&code));
         assert!(known, "{about}: {code} is not declared");
-        let waits = matches!(reply.status, 429 | 503) || (reply.status == 409 && problem["retryable"] == true);
+        let waits =
+            matches!(reply.status, 429 | 503) || (reply.status == 409 && problem["retryable"] == true);
         if waits {
-            let seconds: u64 = reply.header("retry-after").unwrap_or_else(|| panic!("{about}")).parse().unwrap();
+            let seconds: u64 =
+                reply.header("retry-after").unwrap_or_else(|| panic!("{about}")).parse().unwrap();
             assert!(seconds >= 1, "{about}");
         }
         return;

@@ -52,7 +52,9 @@ impl Party {
         let value = |row: usize, feature: usize| {
             ((row * 31 + feature * 7 + salt as usize * 13) % 41) as f64 / 20.0 - 1.0
         };
-        (0..count).map(|row| (0..self.plan.dimension()).map(|feature| value(row, feature)).collect()).collect()
+        (0..count)
+            .map(|row| (0..self.plan.dimension()).map(|feature| value(row, feature)).collect())
+            .collect()
     }
 
     /// One ciphertext per feature, seeded.
@@ -81,7 +83,8 @@ impl Party {
                 .collect(),
             Layout::Coefficients => {
                 let input = self.plan.input();
-                let ranges = packing::request_ranges(input.degree, self.plan.dimension(), rows.len()).unwrap();
+                let ranges =
+                    packing::request_ranges(input.degree, self.plan.dimension(), rows.len()).unwrap();
                 let values = packing::coefficients(rows, self.plan.dimension()).unwrap();
                 let ciphertext = hei_ckks::coefficients::encrypt(
                     &self.key,

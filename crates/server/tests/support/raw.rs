@@ -41,7 +41,10 @@ impl Request {
         if !has("connection") {
             head.push_str("connection: close\r\n");
         }
-        if (self.method == "POST" || !self.body.is_empty()) && !has("content-length") && !has("transfer-encoding") {
+        if (self.method == "POST" || !self.body.is_empty())
+            && !has("content-length")
+            && !has("transfer-encoding")
+        {
             head.push_str(&format!("content-length: {}\r\n", self.body.len()));
         }
         for (name, value) in &self.headers {
@@ -62,7 +65,10 @@ pub struct Reply {
 
 impl Reply {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(header, _)| header.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn json(&self) -> serde_json::Value {

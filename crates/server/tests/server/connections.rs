@@ -1,0 +1,158 @@
+//! Connections that misbehave, octet by octet.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use crate::support::raw::{closes, connect, read_reply};
+use crate::support::{Request, TestServer, contract};
+
+#[test]
+fn a_silent_or_slow_head_is_closed() {
+    let server = TestServer::start_with(|config| {
+        config.connections.header_timeout = Duration::from_millis(300);
+    });
+    for start in ["", "GE", "GET /health HTTP/1.1\r\nhost: l"] {
+        let mut stream = connect(server.address);
+        stream.write_all(start.as_bytes()).unwrap();
+        let started = Instant::now();
+        assert!(closes(&mut stream), "{start:?}");
+        assert!(started.elapsed() < Duration::from_secs(10), "{start:?}");
+    }
+    // One octet at a time does not extend it.
+    let mut stream = connect(server.address);
+    let started = Instant::now();
+    for octet in b"GET /health HTTP/1.1\r\nx: ".iter().chain(std::iter::repeat(&b'a')) {
+        if stream.write_all(&[*octet]).is_err() || started.elapsed() > Duration::from_secs(10) {
+            break;
+        }
+        stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        if matches!(std::io::Read::read(&mut stream, &mut [0; 256]), Ok(0)) {
+            break;
+        }
+    }
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_slow_body_is_refused() {
+    let server = TestServer::start_with(|config| {
+        config.body.rate_window = Duration::from_millis(200);
+        config.body.min_bytes_per_window = 1000;
+    });
+    let mut request = Request::post("/infer", "application/json", "");
+    request = request.header("content-length", "100000");
+    let mut stream = connect(server.address);
+    stream.write_all(&request.head()).unwrap();
+    stream.write_all(b"{").unwrap();
+    let reply = read_reply(&mut stream, false);
+    contract::check(&request, &reply);
+    assert_eq!((reply.status, reply.code().as_str()), (408, "REQUEST_TIMEOUT"));
+    assert!(closes(&mut stream));
+}
+
+#[test]
+fn ambiguous_framing_is_refused_and_closed() {
+    let server = TestServer::start();
+    for fields in [
+        "content-length: 2\r\ncontent-length: 3\r\n",
+        "content-length: +2\r\n",
+        "content-length: 2, 3\r\n",
+        "transfer-encoding: gzip\r\n",
+        "transfer-encoding: chunked, identity\r\n",
+    ] {
+        let mut stream = connect(server.address);
+        let head =
+            format!("POST /infer HTTP/1.1\r\nhost: l\r\ncontent-type: application/json\r\n{fields}\r\n{{}}");
+        stream.write_all(head.as_bytes()).unwrap();
+        let reply = read_reply(&mut stream, false);
+        assert_eq!(reply.status, 400, "{fields:?}");
+        assert!(closes(&mut stream), "{fields:?}");
+    }
+    // A chunk as large as the address space.
+    let mut stream = connect(server.address);
+    let head = "POST /infer HTTP/1.1\r\nhost: l\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(b"ffffffffffffffffff\r\n").unwrap();
+    assert_eq!(read_reply(&mut stream, false).status, 400);
+    assert!(closes(&mut stream));
+}
+
+#[test]
+fn a_length_and_chunks_at_once_are_refused() {
+    let server = TestServer::start();
+    let mut stream = connect(server.address);
+    let head = "POST /infer HTTP/1.1\r\nhost: l\r\ncontent-type: application/json\r\n\
+                content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    assert_eq!(read_reply(&mut stream, false).status, 400);
+    assert!(closes(&mut stream));
+}
+
+#[test]
+fn a_long_header_section_is_refused() {
+    let server = TestServer::start();
+    let long = Request::get("/health").header("x-long", &"a".repeat(17 << 10));
+    assert_eq!(server.send(&long).code(), "HEADERS_TOO_LARGE");
+    let mut many = Request::get("/health");
+    for index in 0..70 {
+        many = many.header(&format!("x-{index}"), "1");
+    }
+    assert_eq!(server.send(&many).code(), "HEADERS_TOO_LARGE");
+    assert_eq!(server.send(&Request::get("/health").header("x-long", &"a".repeat(15 << 10))).status, 200);
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_a_body_leaves_nothing_behind() {
+    let server = TestServer::start_with(|config| config.capacity.buffered_body_bytes = 64 << 20);
+    for _ in 0..8 {
+        let request =
+            Request::post("/infer", "application/json", "").header("content-length", &(60 << 20).to_string());
+        let mut stream = connect(server.address);
+        stream.write_all(&request.head()).unwrap();
+        stream.write_all(&vec![b' '; 1 << 20]).unwrap();
+    }
+    // Had one of them kept its share of the memory for bodies, there would be none left.
+    let reply = server.send(&Request::post("/infer", "application/json", vec![b' '; 60 << 20]));
+    assert_eq!(reply.code(), "MALFORMED_BODY");
+}
+
+#[test]
+fn bodies_share_a_budget() {
+    let server = TestServer::start_with(|config| {
+        config.capacity.buffered_body_bytes = 1 << 20;
+        config.capacity.admission_wait = Duration::from_millis(50);
+    });
+    let declare = |length: u64| {
+        Request::post("/infer", "application/json", "").header("content-length", &length.to_string())
+    };
+    let mut holder = connect(server.address);
+    holder.write_all(&declare(1 << 20).header("expect", "100-continue").head()).unwrap();
+    // The server asks for the body: it has given this request its share.
+    let mut interim = [0; 25];
+    std::io::Read::read_exact(&mut holder, &mut interim).unwrap();
+    assert!(interim.starts_with(b"HTTP/1.1 100 "));
+    let refused = server.send(&Request::post("/infer", "application/json", "{}"));
+    assert_eq!((refused.status, refused.code().as_str()), (503, "QUEUE_FULL"));
+    holder.write_all(&vec![b' '; 1 << 20]).unwrap();
+    assert_eq!(read_reply(&mut holder, false).status, 400);
+    let reply = server.send(&Request::post("/infer", "application/json", "{}"));
+    assert_eq!(reply.status, 400, "the share came back");
+}
+
+#[test]
+fn one_connection_serves_many_requests() {
+    let server = TestServer::start();
+    let mut stream = connect(server.address);
+    for target in ["/health", "/models", "/nowhere", "/service"] {
+        let request = Request::get(target).header("connection", "keep-alive");
+        stream.write_all(&request.head()).unwrap();
+        contract::check(&request, &read_reply(&mut stream, false));
+    }
+    // A refused body that is read to its end does not cost the connection.
+    let request = Request::post("/infer", "text/plain", "hello").header("connection", "keep-alive");
+    stream.write_all(&request.head()).unwrap();
+    stream.write_all(&request.body).unwrap();
+    assert_eq!(read_reply(&mut stream, false).status, 415);
+    stream.write_all(&Request::get("/health").head()).unwrap();
+    assert_eq!(read_reply(&mut stream, false).status, 200);
+}
