@@ -258,13 +258,27 @@ pub mod slots {
     use super::*;
     use fft::Stages;
 
-    doubles! {
-        /// Complex transform: natural order in, bit-reversed out.
-        forward(re: &mut [f64], im: &mut [f64], stages: Stages<'_>)
+    macro_rules! transform {
+        ($(#[$doc:meta])* $name:ident) => {
+            $(#[$doc])*
+            pub fn $name(re: &mut [f64], im: &mut [f64], stages: Stages<'_>) {
+                #[cfg(target_arch = "x86_64")]
+                if level() != Level::Scalar {
+                    // SAFETY: the level is above scalar only when these instructions were detected.
+                    return unsafe { x86::slots::$name(re, im, stages) };
+                }
+                fft::$name(re, im, stages);
+            }
+        };
     }
-    doubles! {
+
+    transform! {
+        /// Complex transform: natural order in, bit-reversed out.
+        forward
+    }
+    transform! {
         /// Its inverse times the number of points: bit-reversed in, natural out.
-        inverse(re: &mut [f64], im: &mut [f64], stages: Stages<'_>)
+        inverse
     }
     doubles! {
         /// low + i high = (re + i im) conj(t) · factor.
@@ -377,6 +391,43 @@ mod tests {
                     prop_assert!(got == expected, "loop {} of {} at {} bits", i, level.name(), bits);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn slot_transforms_give_the_same_doubles() {
+        for log in 1..=13 {
+            let n = 1usize << log;
+            let number = |i: usize, salt: f64| ((i as f64 + salt) * 0.618).sin() * 1e3;
+            let (stage_re, stage_im): (Vec<f64>, Vec<f64>) =
+                (0..n).map(|i| (number(i, 3.0) / 1e3, number(i, 4.0) / 1e3)).unzip();
+            let stages = fft::Stages { re: &stage_re, im: &stage_im };
+            let run = |f: &dyn Fn(&mut [f64], &mut [f64])| {
+                let (mut re, mut im): (Vec<f64>, Vec<f64>) =
+                    (0..n).map(|i| (number(i, 1.0), number(i, 2.0))).unzip();
+                f(&mut re, &mut im);
+                (re, im)
+            };
+            assert_eq!(
+                run(&|r, i| slots::forward(r, i, stages)),
+                run(&|r, i| fft::forward(r, i, stages)),
+                "n={n}"
+            );
+            assert_eq!(
+                run(&|r, i| slots::inverse(r, i, stages)),
+                run(&|r, i| fft::inverse(r, i, stages)),
+                "n={n}"
+            );
+            let (x, _) = run(&|_, _| ());
+            let digits = words(log, n, 1 << 50);
+            let mut sums = [x.clone(), x.clone()];
+            slots::add_centered(&mut sums[0], &digits, (1 << 50) + 1, 0.3);
+            fft::add_centered(&mut sums[1], &digits, (1 << 50) + 1, 0.3);
+            assert_eq!(sums[0], sums[1]);
+            let mut rounded = [vec![0; n], vec![0; n]];
+            slots::round(&mut rounded[0], &x);
+            fft::round(&mut rounded[1], &x);
+            assert_eq!(rounded[0], rounded[1]);
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod arithmetic;
 mod loops;
+pub(super) mod slots;
 mod transform;
 
 pub(super) mod ifma {
