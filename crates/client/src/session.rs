@@ -80,6 +80,10 @@ pub enum SessionError {
 }
 
 /// A client's side of one model and layout.
+///
+/// ```compile_fail
+/// fn print(session: &hei_client::session::Session) { println!("{session:?}"); }
+/// ```
 pub struct Session {
     terms: Terms,
     keys: Keys,
@@ -92,10 +96,16 @@ enum Keys {
     Public(PublicKey),
 }
 
-/// The key of one request. No copy, no bytes, no printing.
+/// The key of one request. No copy, no bytes, no printing:
+///
+/// ```compile_fail
+/// fn print(key: &hei_client::session::RequestKey) { println!("{key:?}"); }
+/// ```
+/// ```compile_fail
+/// fn copy(key: &hei_client::session::RequestKey) -> hei_client::session::RequestKey { key.clone() }
+/// ```
 pub struct RequestKey(Key);
 
-#[derive(Clone)]
 enum Key {
     Secret(Arc<SecretKey>),
     Public(PublicKey),
@@ -157,6 +167,21 @@ impl Session {
             Keys::Secret(key) => Key::Secret(Arc::clone(key)),
             Keys::Public(key) => Key::Public(key.clone()),
         }))
+    }
+
+    /// What is needed to open the reply to a request of `batch` rows that somebody else encrypted under this key, for
+    /// instance with its public key.
+    ///
+    /// # Errors
+    /// [`SessionError::Rows`] for a batch the model does not take; [`SessionError::Format`].
+    pub fn pending(&self, key: RequestKey, batch: usize, format: Format) -> Result<Pending, SessionError> {
+        self.terms.check_format(format)?;
+        let limit = self.terms.max_batch();
+        match batch {
+            0 => Err(RowError::Empty.into()),
+            rows if rows > limit => Err(RowError::TooMany { rows, limit }.into()),
+            _ => Ok(Pending { key, batch, format }),
+        }
     }
 
     fn parameters(&self) -> &Parameters {

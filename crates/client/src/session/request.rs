@@ -36,6 +36,10 @@ pub struct Request {
 }
 
 /// What is kept until the reply comes. Opening a reply consumes it: one request, one decryption.
+///
+/// ```compile_fail
+/// fn print(pending: &hei_client::session::Pending) { println!("{pending:?}"); }
+/// ```
 pub struct Pending {
     pub(super) key: RequestKey,
     pub(super) batch: usize,
