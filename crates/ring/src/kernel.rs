@@ -18,6 +18,7 @@
 
 pub mod fft;
 pub mod scalar;
+pub mod sums;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

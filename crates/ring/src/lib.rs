@@ -13,12 +13,14 @@
 //! | [`poly`], [`basis`] | polynomials, and the primes they live over |
 //! | [`automorphism`] | X -> X^g as a permutation |
 //! | [`crt`] | residues to centered numbers |
+//! | [`extension`] | residues over some primes to residues over others |
 //! | [`sample`] | expansion of seeds, error and secret samplers |
 
 pub mod automorphism;
 pub mod basis;
 mod buffer;
 pub mod crt;
+pub mod extension;
 pub mod kernel;
 pub mod modulus;
 pub mod ntt;
@@ -28,6 +30,7 @@ pub mod sample;
 
 pub use automorphism::GaloisElement;
 pub use basis::Basis;
+pub use extension::{Extension, Prepared};
 pub use modulus::Modulus;
 pub use ntt::NttTable;
 pub use poly::{Coeff, Form, Ntt, Poly};

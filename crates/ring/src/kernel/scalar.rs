@@ -149,3 +149,38 @@ pub fn reduce_small(out: &mut [u64], a: &[i8], modulus: &Modulus) {
         *o = (x as u64).wrapping_add(q & (x >> 63) as u64);
     }
 }
+
+/// out = sum of words times constants. Words below 2^61, at most 63 terms. Out [0, q).
+pub fn combine(out: &mut [u64], words: &[&[u64]], constants: &[Shoup], modulus: &Modulus) {
+    for (i, o) in out.iter_mut().enumerate() {
+        let mut sum = (0, 0);
+        for (x, constant) in words.iter().zip(constants) {
+            // 63 products below 2^122 stay below 2^128.
+            sum = accumulate(sum, mul_wide(x[i], constant.value));
+        }
+        *o = modulus.reduce_wide(sum.0, sum.1);
+    }
+}
+
+/// out.0 += sum of x y, out.1 += sum of x z. In [0, q), out [0, q).
+pub fn dot_pair(out: (&mut [u64], &mut [u64]), terms: &[(&[u64], &[u64], &[u64])], modulus: &Modulus) {
+    // 63 products below 2^122 and a word stay below 2^128.
+    for terms in terms.chunks(63) {
+        for (i, (a, b)) in out.0.iter_mut().zip(out.1.iter_mut()).enumerate() {
+            let (mut sum_a, mut sum_b) = ((0, *a), (0, *b));
+            for (x, y, z) in terms {
+                sum_a = accumulate(sum_a, mul_wide(x[i], y[i]));
+                sum_b = accumulate(sum_b, mul_wide(x[i], z[i]));
+            }
+            *a = modulus.reduce_wide(sum_a.0, sum_a.1);
+            *b = modulus.reduce_wide(sum_b.0, sum_b.1);
+        }
+    }
+}
+
+/// Two-word sum of two-word numbers (high, low).
+#[inline(always)]
+fn accumulate(sum: (u64, u64), term: (u64, u64)) -> (u64, u64) {
+    let (low, carry) = sum.1.overflowing_add(term.1);
+    (sum.0 + term.0 + u64::from(carry), low)
+}

@@ -1,0 +1,180 @@
+//! Sums of products: what basis extension, key switching and linear transforms spend their time on besides transforms.
+//!
+//! Bit for bit equal on every kernel, like the other loops. On vector kernels a sum runs over blocks that stay in the
+//! first-level cache.
+
+use super::{Level, choose, level, mul_add_assign, mul_scalar_add_assign, scalar};
+use crate::modulus::{Modulus, Shoup};
+
+/// Words of a block: with its operands well within a first-level cache.
+const BLOCK: usize = 512;
+
+/// What a word is of the modulus it is a residue of, as a binary fraction; see [`overflow`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fraction {
+    /// Bits to drop so that 32 remain; negative to add.
+    shift: i32,
+    /// floor(2^63 / (q without those bits)), below 2^32.
+    reciprocal: u64,
+}
+
+impl Fraction {
+    /// Bits behind the binary point of a fraction.
+    const POINT: u32 = 56;
+
+    /// The fraction of a modulus.
+    pub fn new(modulus: &Modulus) -> Self {
+        let bits = modulus.bits();
+        let reciprocal = (1u128 << (bits + 31)) / u128::from(modulus.value());
+        Self { shift: bits as i32 - 32, reciprocal: reciprocal as u64 }
+    }
+
+    /// x / q with 56 bits behind the point, too small by less than 2^-30.
+    #[inline(always)]
+    fn of(self, x: u64) -> u64 {
+        let top = if self.shift >= 0 { x >> self.shift } else { x << -self.shift };
+        (top * self.reciprocal) >> (63 - Self::POINT)
+    }
+}
+
+/// out = nearest integer to the sum of x_i / q_i, for x_i in [0, q_i) and at most 64 moduli.
+///
+/// Integers only, so the same everywhere. The sum is too small by less than 2^-30 for each modulus: where it is that close
+/// above a half, it is rounded down.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn overflow(out: &mut [u64], words: &[&[u64]], fractions: &[Fraction]) {
+    assert!(words.len() == fractions.len() && words.len() <= 64, "a fraction for each modulus");
+    let half = 1 << (Fraction::POINT - 1);
+    out.fill(half);
+    for (x, fraction) in words.iter().zip(fractions) {
+        assert_eq!(x.len(), out.len(), "operands are as long as the result");
+        for (o, x) in out.iter_mut().zip(*x) {
+            *o += fraction.of(*x);
+        }
+    }
+    for o in out {
+        *o >>= Fraction::POINT;
+    }
+}
+
+/// out = sum of words times constants, modulo q. Words are below 2^61 and, for primes of up to 50 bits, below 2^52 on
+/// every kernel; at most 63 terms. Out [0, q).
+///
+/// # Panics
+/// When the lengths differ.
+pub fn combine(out: &mut [u64], words: &[&[u64]], constants: &[Shoup], modulus: &Modulus) {
+    assert!(words.len() == constants.len() && words.len() < 64, "a constant for each term");
+    assert!(words.iter().all(|x| x.len() == out.len()), "operands are as long as the result");
+    if choose(level(), modulus) == Level::Scalar {
+        return scalar::combine(out, words, constants, modulus);
+    }
+    for (i, block) in out.chunks_mut(BLOCK).enumerate() {
+        block.fill(0);
+        for (x, constant) in words.iter().zip(constants) {
+            let x = &x[i * BLOCK..i * BLOCK + block.len()];
+            mul_scalar_add_assign(block, x, *constant, modulus);
+        }
+    }
+}
+
+/// One term of [`dot_pair`]: (x, y, z).
+pub type Term<'a> = (&'a [u64], &'a [u64], &'a [u64]);
+
+/// out.0 += sum of x y and out.1 += sum of x z, word by word. In [0, q), out [0, q).
+///
+/// # Panics
+/// When the lengths differ.
+pub fn dot_pair(out: (&mut [u64], &mut [u64]), terms: &[Term<'_>], modulus: &Modulus) {
+    let length = out.0.len();
+    let fits = |(x, y, z): &Term<'_>| x.len() == length && y.len() == length && z.len() == length;
+    assert!(out.1.len() == length && terms.iter().all(fits), "operands are as long as the result");
+    if choose(level(), modulus) == Level::Scalar {
+        return scalar::dot_pair(out, terms, modulus);
+    }
+    for (i, (a, b)) in out.0.chunks_mut(BLOCK).zip(out.1.chunks_mut(BLOCK)).enumerate() {
+        let range = i * BLOCK..i * BLOCK + a.len();
+        for (x, y, z) in terms {
+            mul_add_assign(a, &x[range.clone()], &y[range.clone()], modulus);
+            mul_add_assign(b, &x[range.clone()], &z[range.clone()], modulus);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prime::chain_primes;
+    use proptest::prelude::*;
+
+    fn words(seed: u64, n: usize, q: u64) -> Vec<u64> {
+        let mut state = seed | 1;
+        (0..n)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                // The ends of the range are where bounds break.
+                match state >> 61 {
+                    0 => q - 1,
+                    1 => 0,
+                    _ => (state ^ (state >> 29)) % q,
+                }
+            })
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn sums_equal_big_integers(n in 1usize..1100, terms in 1usize..20, bits in 18u32..=61, seed: u64) {
+            let modulus = Modulus::new(chain_primes(8, &[bits]).unwrap()[0]).unwrap();
+            let q = modulus.value();
+            let make = |salt: u64| -> Vec<Vec<u64>> {
+                (0..terms as u64).map(|i| words(seed ^ salt ^ (i << 32), n, q)).collect()
+            };
+            let (x, y, z) = (make(1), make(2), make(3));
+            let list: Vec<Term<'_>> =
+                x.iter().zip(&y).zip(&z).map(|((x, y), z)| (&x[..], &y[..], &z[..])).collect();
+            let (mut a, mut b) = (words(seed, n, q), words(!seed, n, q));
+            let (start_a, start_b) = (a.clone(), b.clone());
+            dot_pair((&mut a, &mut b), &list, &modulus);
+            let (mut c, mut d) = (start_a.clone(), start_b.clone());
+            scalar::dot_pair((&mut c, &mut d), &list, &modulus);
+            prop_assert!(a == c && b == d);
+            let constants: Vec<Shoup> = (0..terms).map(|i| modulus.shoup(y[i][0])).collect();
+            let slices: Vec<&[u64]> = x.iter().map(|x| &x[..]).collect();
+            let mut e = vec![7; n];
+            combine(&mut e, &slices, &constants, &modulus);
+            let mut f = vec![9; n];
+            scalar::combine(&mut f, &slices, &constants, &modulus);
+            prop_assert!(e == f);
+            for i in 0..n {
+                let mut sums = [u128::from(start_a[i]), u128::from(start_b[i]), 0];
+                for j in 0..terms {
+                    let factors = [y[j][i], z[j][i], constants[j].value];
+                    for (sum, factor) in sums.iter_mut().zip(factors) {
+                        *sum = (*sum + u128::from(x[j][i]) * u128::from(factor)) % u128::from(q);
+                    }
+                }
+                prop_assert_eq!(sums, [u128::from(a[i]), u128::from(b[i]), u128::from(e[i])]);
+            }
+        }
+
+        #[test]
+        fn overflow_is_the_rounded_sum_of_fractions(bits in proptest::collection::vec(18u32..=61, 1..8), seed: u64) {
+            let moduli: Vec<Modulus> =
+                chain_primes(64, &bits).unwrap().into_iter().map(|q| Modulus::new(q).unwrap()).collect();
+            let columns: Vec<Vec<u64>> = moduli.iter().map(|m| words(seed, 64, m.value())).collect();
+            let slices: Vec<&[u64]> = columns.iter().map(|x| &x[..]).collect();
+            let fractions: Vec<Fraction> = moduli.iter().map(Fraction::new).collect();
+            let mut out = vec![99; 64];
+            overflow(&mut out, &slices, &fractions);
+            for (i, v) in out.iter().enumerate() {
+                let sum: f64 = moduli.iter().zip(&columns).map(|(m, x)| x[i] as f64 / m.value() as f64).sum();
+                let slack = bits.len() as f64 / f64::from(1 << 30) + 1e-12;
+                let error = sum - *v as f64;
+                prop_assert!((-0.5 - 1e-12..=0.5 + slack).contains(&error), "{sum} -> {v}");
+            }
+        }
+    }
+}
