@@ -1,7 +1,7 @@
 //! The complex transform on eight lanes.
 //!
-//! The stages that reach across eight points or more are the portable source, compiled for wide registers. Those within eight
-//! points work on eight groups of eight at once, transposed, with the same butterflies in the same order.
+//! The butterflies and their order are those of [`fft`](crate::kernel::fft), so the doubles are the same. Stages that reach across
+//! eight points or more run two at a time; those within eight points work on eight groups of eight at once, transposed.
 
 use core::arch::x86_64::*;
 
@@ -10,81 +10,181 @@ use crate::kernel::fft::{self, Stages};
 /// Doubles of eight groups of eight.
 const GROUP: usize = 64;
 
-#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+/// Eight complex numbers.
+#[derive(Clone, Copy)]
+struct Z(__m512d, __m512d);
+
+impl Z {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load(re: &[f64; 8], im: &[f64; 8]) -> Self {
+        Self(bytemuck::must_cast(*re), bytemuck::must_cast(*im))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn store(self, re: &mut [f64; 8], im: &mut [f64; 8]) {
+        *re = bytemuck::must_cast(self.0);
+        *im = bytemuck::must_cast(self.1);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn splat(re: f64, im: f64) -> Self {
+        Self(_mm512_set1_pd(re), _mm512_set1_pd(im))
+    }
+
+    /// (a, b) to (a + b, (a - b) w).
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn down(a: Self, b: Self, w: Self) -> (Self, Self) {
+        let (dr, di) = (_mm512_sub_pd(a.0, b.0), _mm512_sub_pd(a.1, b.1));
+        let re = _mm512_sub_pd(_mm512_mul_pd(dr, w.0), _mm512_mul_pd(di, w.1));
+        let im = _mm512_add_pd(_mm512_mul_pd(dr, w.1), _mm512_mul_pd(di, w.0));
+        (Self(_mm512_add_pd(a.0, b.0), _mm512_add_pd(a.1, b.1)), Self(re, im))
+    }
+
+    /// (a, b) to (a + b conj(w), a - b conj(w)).
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn up(a: Self, b: Self, w: Self) -> (Self, Self) {
+        let re = _mm512_add_pd(_mm512_mul_pd(b.0, w.0), _mm512_mul_pd(b.1, w.1));
+        let im = _mm512_sub_pd(_mm512_mul_pd(b.1, w.0), _mm512_mul_pd(b.0, w.1));
+        (
+            Self(_mm512_add_pd(a.0, re), _mm512_add_pd(a.1, im)),
+            Self(_mm512_sub_pd(a.0, re), _mm512_sub_pd(a.1, im)),
+        )
+    }
+}
+
+/// The twiddles of a stage in eights.
+#[derive(Clone, Copy)]
+struct Roots<'a>(&'a [[f64; 8]], &'a [[f64; 8]]);
+
+impl<'a> Roots<'a> {
+    #[inline]
+    fn new(stages: Stages<'a>, half: usize) -> Self {
+        let (re, im) = stages.stage(half);
+        Self(re.as_chunks().0, im.as_chunks().0)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn at(self, i: usize) -> Z {
+        Z::load(&self.0[i], &self.1[i])
+    }
+}
+
+#[target_feature(enable = "avx512f")]
 pub(in crate::kernel) fn forward(re: &mut [f64], im: &mut [f64], stages: Stages<'_>) {
-    fft::forward_wide(re, im, stages);
-    let (groups_re, rest_re) = re.as_chunks_mut::<GROUP>();
-    let (groups_im, rest_im) = im.as_chunks_mut::<GROUP>();
-    for (re, im) in groups_re.iter_mut().zip(groups_im) {
-        let (mut r, mut i) = (transpose(load(re)), transpose(load(im)));
-        for half in [4, 2, 1] {
-            each_pair(half, |a, b, j| {
-                let (wr, wi) = root(stages, half, j);
-                let (dr, di) = (_mm512_sub_pd(r[a], r[b]), _mm512_sub_pd(i[a], i[b]));
-                r[a] = _mm512_add_pd(r[a], r[b]);
-                i[a] = _mm512_add_pd(i[a], i[b]);
-                r[b] = _mm512_sub_pd(_mm512_mul_pd(dr, wr), _mm512_mul_pd(di, wi));
-                i[b] = _mm512_add_pd(_mm512_mul_pd(dr, wi), _mm512_mul_pd(di, wr));
-            });
-        }
-        store(re, transpose(r));
-        store(im, transpose(i));
+    let mut len = re.len();
+    if len < GROUP {
+        return fft::forward(re, im, stages);
     }
-    fft::forward_narrow(rest_re, rest_im, stages);
+    // Stages above eight points: two at a time, after a single one when their number is odd.
+    if (len / 8).trailing_zeros() % 2 == 1 {
+        one_stage::<true>(re, im, Roots::new(stages, len / 2));
+        len /= 2;
+    }
+    while len > 8 {
+        let (outer, inner) = (Roots::new(stages, len / 2), Roots::new(stages, len / 4));
+        for (re, im) in re.chunks_exact_mut(len).zip(im.chunks_exact_mut(len)) {
+            two_stages::<true>(re, im, outer, inner);
+        }
+        len /= 4;
+    }
+    for (re, im) in re.as_chunks_mut::<GROUP>().0.iter_mut().zip(im.as_chunks_mut::<GROUP>().0) {
+        within_eight::<true>(re, im, stages);
+    }
 }
 
-#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+#[target_feature(enable = "avx512f")]
 pub(in crate::kernel) fn inverse(re: &mut [f64], im: &mut [f64], stages: Stages<'_>) {
-    let (groups_re, rest_re) = re.as_chunks_mut::<GROUP>();
-    let (groups_im, rest_im) = im.as_chunks_mut::<GROUP>();
-    for (re, im) in groups_re.iter_mut().zip(groups_im) {
-        let (mut r, mut i) = (transpose(load(re)), transpose(load(im)));
-        for half in [1, 2, 4] {
-            each_pair(half, |a, b, j| {
-                let (wr, wi) = root(stages, half, j);
-                let tr = _mm512_add_pd(_mm512_mul_pd(r[b], wr), _mm512_mul_pd(i[b], wi));
-                let ti = _mm512_sub_pd(_mm512_mul_pd(i[b], wr), _mm512_mul_pd(r[b], wi));
-                r[b] = _mm512_sub_pd(r[a], tr);
-                i[b] = _mm512_sub_pd(i[a], ti);
-                r[a] = _mm512_add_pd(r[a], tr);
-                i[a] = _mm512_add_pd(i[a], ti);
-            });
-        }
-        store(re, transpose(r));
-        store(im, transpose(i));
+    let n = re.len();
+    if n < GROUP {
+        return fft::inverse(re, im, stages);
     }
-    fft::inverse_narrow(rest_re, rest_im, stages);
-    fft::inverse_wide(re, im, stages);
-}
-
-/// Calls `f` with the two places and the twiddle's number of each butterfly of a stage over eight points.
-#[inline(always)]
-fn each_pair(half: usize, mut f: impl FnMut(usize, usize, usize)) {
-    for block in (0..8).step_by(2 * half) {
-        for j in 0..half {
-            f(block + j, block + j + half, j);
+    for (re, im) in re.as_chunks_mut::<GROUP>().0.iter_mut().zip(im.as_chunks_mut::<GROUP>().0) {
+        within_eight::<false>(re, im, stages);
+    }
+    let mut len = 8;
+    while 4 * len <= n {
+        len *= 4;
+        let (outer, inner) = (Roots::new(stages, len / 2), Roots::new(stages, len / 4));
+        for (re, im) in re.chunks_exact_mut(len).zip(im.chunks_exact_mut(len)) {
+            two_stages::<false>(re, im, outer, inner);
         }
+    }
+    if len < n {
+        one_stage::<false>(re, im, Roots::new(stages, n / 2));
     }
 }
 
+/// One stage over a whole block.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn root(stages: Stages<'_>, half: usize, j: usize) -> (__m512d, __m512d) {
-    (_mm512_set1_pd(stages.re[half - 1 + j]), _mm512_set1_pd(stages.im[half - 1 + j]))
+fn one_stage<const DOWN: bool>(re: &mut [f64], im: &mut [f64], w: Roots<'_>) {
+    let half = re.len() / 2;
+    let ((ar, br), (ai, bi)) = (re.split_at_mut(half), im.split_at_mut(half));
+    let [ar, br, ai, bi] = [ar, br, ai, bi].map(|x| x.as_chunks_mut::<8>().0);
+    for (i, (((ar, br), ai), bi)) in ar.iter_mut().zip(br).zip(ai).zip(bi).enumerate() {
+        let (a, b) = (Z::load(ar, ai), Z::load(br, bi));
+        let (a, b) = if DOWN { Z::down(a, b, w.at(i)) } else { Z::up(a, b, w.at(i)) };
+        a.store(ar, ai);
+        b.store(br, bi);
+    }
 }
 
+/// Two stages over a block, as its four quarters: `outer` joins halves, `inner` quarters.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load(x: &[f64; GROUP]) -> [__m512d; 8] {
-    bytemuck::must_cast(*x)
+fn two_stages<const DOWN: bool>(re: &mut [f64], im: &mut [f64], outer: Roots<'_>, inner: Roots<'_>) {
+    let quarter = re.len() / 4;
+    let ((r0, r1), (i0, i1)) = (re.split_at_mut(2 * quarter), im.split_at_mut(2 * quarter));
+    let ((ra, rb), (rc, rd)) = (r0.split_at_mut(quarter), r1.split_at_mut(quarter));
+    let ((ia, ib), (ic, id)) = (i0.split_at_mut(quarter), i1.split_at_mut(quarter));
+    let [ra, rb, rc, rd] = [ra, rb, rc, rd].map(|x| x.as_chunks_mut::<8>().0);
+    let [ia, ib, ic, id] = [ia, ib, ic, id].map(|x| x.as_chunks_mut::<8>().0);
+    let first = ra.iter_mut().zip(ia).zip(rb.iter_mut().zip(ib));
+    let second = rc.iter_mut().zip(ic).zip(rd.iter_mut().zip(id));
+    for (i, (((ra, ia), (rb, ib)), ((rc, ic), (rd, id)))) in first.zip(second).enumerate() {
+        let (a, b, c, d) = (Z::load(ra, ia), Z::load(rb, ib), Z::load(rc, ic), Z::load(rd, id));
+        let (w0, w1, w) = (outer.at(i), outer.at(i + quarter / 8), inner.at(i));
+        let (a, b, c, d) = if DOWN {
+            let ((a, c), (b, d)) = (Z::down(a, c, w0), Z::down(b, d, w1));
+            let ((a, b), (c, d)) = (Z::down(a, b, w), Z::down(c, d, w));
+            (a, b, c, d)
+        } else {
+            let ((a, b), (c, d)) = (Z::up(a, b, w), Z::up(c, d, w));
+            let ((a, c), (b, d)) = (Z::up(a, c, w0), Z::up(b, d, w1));
+            (a, b, c, d)
+        };
+        a.store(ra, ia);
+        b.store(rb, ib);
+        c.store(rc, ic);
+        d.store(rd, id);
+    }
 }
 
+/// The three stages within eight points, of eight groups of eight, lane by lane.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn store(x: &mut [f64; GROUP], v: [__m512d; 8]) {
-    *x = bytemuck::must_cast(v);
+fn within_eight<const DOWN: bool>(re: &mut [f64; GROUP], im: &mut [f64; GROUP], stages: Stages<'_>) {
+    let (mut r, mut i) = (transpose(bytemuck::must_cast(*re)), transpose(bytemuck::must_cast(*im)));
+    for half in if DOWN { [4, 2, 1] } else { [1, 2, 4] } {
+        let (wr, wi) = stages.stage(half);
+        for block in (0..8).step_by(2 * half) {
+            for j in 0..half {
+                let (x, y, w) = (block + j, block + j + half, Z::splat(wr[j], wi[j]));
+                let (a, b) = (Z(r[x], i[x]), Z(r[y], i[y]));
+                let (a, b) = if DOWN { Z::down(a, b, w) } else { Z::up(a, b, w) };
+                (r[x], i[x], r[y], i[y]) = (a.0, a.1, b.0, b.1);
+            }
+        }
+    }
+    *re = bytemuck::must_cast(transpose(r));
+    *im = bytemuck::must_cast(transpose(i));
 }
-
 /// Rows to columns.
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -111,7 +211,7 @@ mod tests {
         let mut x: [f64; GROUP] = core::array::from_fn(|i| i as f64);
         #[target_feature(enable = "avx512f")]
         fn run(x: &mut [f64; GROUP]) {
-            store(x, transpose(load(x)));
+            *x = bytemuck::must_cast(transpose(bytemuck::must_cast(*x)));
         }
         // SAFETY: AVX-512 F was detected.
         unsafe { run(&mut x) };
