@@ -6,8 +6,8 @@ pub const API_VERSION: &str = "1.0.0";
 pub const API_VERSION_HEADER: &str = "api-version";
 /// What a client may ask for; the fact `supported_versions` of `UNSUPPORTED_API_VERSION`.
 pub const SUPPORTED_VERSIONS: [&str; 1] = [API_VERSION];
-/// The highest minor version of major 1 that this crate speaks.
-const MINOR: u64 = 0;
+/// How many minor versions of major 1 this crate speaks, from 0.
+const MINORS: u64 = 1;
 /// The longest version text; more is not read.
 const MAX_LENGTH: usize = 32;
 
@@ -29,7 +29,7 @@ pub fn check(text: &str) -> Result<(), UnsupportedVersion> {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let minor = numbers.next().filter(|part| digits(part)).ok_or(UnsupportedVersion)?;
     let patch_reads = numbers.next().is_none_or(digits);
-    let minor_is_ours = minor.parse::<u64>().is_ok_and(|minor| minor <= MINOR);
+    let minor_is_ours = minor.parse::<u64>().is_ok_and(|minor| minor < MINORS);
     if patch_reads && numbers.next().is_none() && minor_is_ours { Ok(()) } else { Err(UnsupportedVersion) }
 }
 

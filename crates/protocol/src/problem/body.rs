@@ -27,10 +27,16 @@ pub struct FieldError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     code: ProblemCode,
+    facts: Box<Facts>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Facts {
     errors: Vec<FieldError>,
     reason: Option<&'static str>,
     input_index: Option<u64>,
-    limit: Option<(Option<LimitName>, u64)>,
+    limit: Option<u64>,
+    limit_name: Option<LimitName>,
     counts: Option<(u64, u64)>,
     missing_galois_elements: Vec<u64>,
     violated_policies: Vec<&'static str>,
@@ -40,17 +46,7 @@ pub struct Problem {
 impl Problem {
     /// A problem with no facts beyond its code.
     pub fn new(code: ProblemCode) -> Self {
-        Problem {
-            code,
-            errors: Vec::new(),
-            reason: None,
-            input_index: None,
-            limit: None,
-            counts: None,
-            missing_galois_elements: Vec::new(),
-            violated_policies: Vec::new(),
-            retry_after_seconds: None,
-        }
+        Problem { code, facts: Box::default() }
     }
 
     /// `INVALID_SCHEMA` at these places, sorted and cut to [`MAX_FIELD_ERRORS`].
@@ -58,7 +54,9 @@ impl Problem {
         errors.sort();
         errors.dedup();
         errors.truncate(MAX_FIELD_ERRORS);
-        Problem { errors, ..Problem::new(ProblemCode::InvalidSchema) }
+        let mut problem = Problem::new(ProblemCode::InvalidSchema);
+        problem.facts.errors = errors;
+        problem
     }
 
     /// `INVALID_SCHEMA` at one place.
@@ -83,47 +81,58 @@ impl Problem {
 
     /// `INPUT_COUNT_MISMATCH` with both counts.
     pub fn input_count(expected: u64, actual: u64) -> Self {
-        Problem { counts: Some((expected, actual)), ..Problem::new(ProblemCode::InputCountMismatch) }
+        let mut problem = Problem::new(ProblemCode::InputCountMismatch);
+        problem.facts.counts = Some((expected, actual));
+        problem
     }
 
     /// `PAYLOAD_TOO_LARGE` with the announced limit that was passed.
     pub fn too_large(name: LimitName, limit: u64) -> Self {
-        Problem { limit: Some((Some(name), limit)), ..Problem::new(ProblemCode::PayloadTooLarge) }
+        Problem::new(ProblemCode::PayloadTooLarge).with_limit(name, limit)
     }
 
     /// `BATCH_TOO_LARGE` with the model's limit.
     pub fn batch_too_large(max_batch_size: u64) -> Self {
-        Problem { limit: Some((None, max_batch_size)), ..Problem::new(ProblemCode::BatchTooLarge) }
+        let mut problem = Problem::new(ProblemCode::BatchTooLarge);
+        problem.facts.limit = Some(max_batch_size);
+        problem
     }
 
     /// States the reason, a token of this program.
-    pub fn because(self, reason: &'static str) -> Self {
-        Problem { reason: Some(reason), ..self }
+    pub fn because(mut self, reason: &'static str) -> Self {
+        self.facts.reason = Some(reason);
+        self
     }
 
     /// States the input it is about.
-    pub fn at_input(self, index: usize) -> Self {
-        Problem { input_index: Some(index as u64), ..self }
+    pub fn at_input(mut self, index: usize) -> Self {
+        self.facts.input_index = Some(index as u64);
+        self
     }
 
     /// States a limit that was passed, with the name it is announced under.
-    pub fn with_limit(self, name: LimitName, limit: u64) -> Self {
-        Problem { limit: Some((Some(name), limit)), ..self }
+    pub fn with_limit(mut self, name: LimitName, limit: u64) -> Self {
+        self.facts.limit_name = Some(name);
+        self.facts.limit = Some(limit);
+        self
     }
 
     /// States the Galois elements that the evaluation key lacks.
-    pub fn with_missing_galois_elements(self, elements: Vec<u64>) -> Self {
-        Problem { missing_galois_elements: elements, ..self }
+    pub fn with_missing_galois_elements(mut self, elements: Vec<u64>) -> Self {
+        self.facts.missing_galois_elements = elements;
+        self
     }
 
     /// States the quota policies that were passed.
-    pub fn with_violated_policies(self, policies: Vec<&'static str>) -> Self {
-        Problem { violated_policies: policies, ..self }
+    pub fn with_violated_policies(mut self, policies: Vec<&'static str>) -> Self {
+        self.facts.violated_policies = policies;
+        self
     }
 
     /// States the seconds for the `Retry-After` header.
-    pub fn with_retry_after(self, seconds: u64) -> Self {
-        Problem { retry_after_seconds: Some(seconds), ..self }
+    pub fn with_retry_after(mut self, seconds: u64) -> Self {
+        self.facts.retry_after_seconds = Some(seconds);
+        self
     }
 
     /// The code.
@@ -138,23 +147,23 @@ impl Problem {
 
     /// The places that break the schema.
     pub fn errors(&self) -> &[FieldError] {
-        &self.errors
+        &self.facts.errors
     }
 
     /// The reason, where the code has reasons.
     pub fn reason(&self) -> Option<&'static str> {
-        self.reason
+        self.facts.reason
     }
 
     /// The input it is about.
     pub fn input_index(&self) -> Option<u64> {
-        self.input_index
+        self.facts.input_index
     }
 
     /// Seconds for the `Retry-After` header; every 429, 503 and retryable 409 has some, at least 1.
     pub fn retry_after_seconds(&self) -> Option<u64> {
         let waits = matches!(self.status(), 429 | 503) || (self.status() == 409 && self.code.retryable());
-        match self.retry_after_seconds {
+        match self.facts.retry_after_seconds {
             Some(seconds) => Some(seconds.max(1)),
             None => waits.then_some(1),
         }
@@ -193,7 +202,7 @@ struct ErrorMember {
 
 impl Serialize for Document<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (problem, code) = (self.problem, self.problem.code);
+        let (facts, code) = (&self.problem.facts, self.problem.code);
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("type", &code.type_uri())?;
         map.serialize_entry("title", code.title())?;
@@ -205,31 +214,31 @@ impl Serialize for Document<'_> {
         map.serialize_entry("remedy", code.remedy().as_str())?;
         map.serialize_entry("api_version", API_VERSION)?;
         map.serialize_entry("request_id", &self.request_id)?;
-        map.serialize_entry("errors", &problem.errors)?;
-        if let Some(reason) = problem.reason {
+        map.serialize_entry("errors", &facts.errors)?;
+        if let Some(reason) = facts.reason {
             map.serialize_entry("reason", reason)?;
         }
-        if let Some(index) = problem.input_index {
+        if let Some(index) = facts.input_index {
             map.serialize_entry("input_index", &index)?;
         }
-        if let Some((name, limit)) = problem.limit {
+        if let Some(limit) = facts.limit {
             map.serialize_entry("limit", &limit)?;
-            if let Some(name) = name {
-                map.serialize_entry("limit_name", name.as_str())?;
-            }
         }
-        if let Some((expected, actual)) = problem.counts {
+        if let Some(name) = facts.limit_name {
+            map.serialize_entry("limit_name", name.as_str())?;
+        }
+        if let Some((expected, actual)) = facts.counts {
             map.serialize_entry("expected", &expected)?;
             map.serialize_entry("actual", &actual)?;
         }
         if code == ProblemCode::UnsupportedApiVersion {
             map.serialize_entry("supported_versions", &SUPPORTED_VERSIONS)?;
         }
-        if !problem.missing_galois_elements.is_empty() {
-            map.serialize_entry("missing_galois_elements", &problem.missing_galois_elements)?;
+        if !facts.missing_galois_elements.is_empty() {
+            map.serialize_entry("missing_galois_elements", &facts.missing_galois_elements)?;
         }
-        if !problem.violated_policies.is_empty() {
-            map.serialize_entry("violated_policies", &problem.violated_policies)?;
+        if !facts.violated_policies.is_empty() {
+            map.serialize_entry("violated_policies", &facts.violated_policies)?;
         }
         map.serialize_entry("error", &ErrorMember { code: code.as_str(), message: code.detail() })?;
         map.end()

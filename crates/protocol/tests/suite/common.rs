@@ -33,3 +33,16 @@ pub(crate) fn manifest() -> Manifest {
     let card: ModelCard = from_json(example("model_card.response").as_bytes()).unwrap();
     Manifest::new(entry, card.layouts)
 }
+
+/// Every Rust source under a folder, joined.
+pub(crate) fn sources(folder: &Path, found: &mut String) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
