@@ -31,6 +31,8 @@ pub(crate) struct App {
     registry: Registry,
     workshop: Arc<Workshop>,
     queue: StdMutex<Option<mpsc::Sender<Task>>>,
+    /// The workers' end of the queue, kept so that jobs can be accepted where none works.
+    _queued: Arc<Mutex<mpsc::Receiver<Task>>>,
     workers: Mutex<JoinSet<()>>,
     body_budget: Arc<Semaphore>,
     waiters: StdMutex<HashMap<Tenant, u32>>,
@@ -69,7 +71,7 @@ impl App {
         let (sender, receiver) = mpsc::channel(config.capacity.queued_jobs.max(1));
         let receiver = Arc::new(Mutex::new(receiver));
         let mut workers = JoinSet::new();
-        for _ in 0..threads {
+        for _ in 0..config.workers.unwrap_or(threads) {
             workers.spawn(worker::work(Arc::clone(&workshop), Arc::clone(&receiver)));
         }
         let budget = usize::try_from(config.capacity.buffered_body_bytes / BUDGET_UNIT).unwrap_or(usize::MAX);
@@ -79,6 +81,7 @@ impl App {
             registry,
             workshop,
             queue: StdMutex::new(Some(sender)),
+            _queued: receiver,
             workers: Mutex::new(workers),
             body_budget,
             waiters: StdMutex::default(),
@@ -269,3 +272,6 @@ impl Drop for Waiter<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

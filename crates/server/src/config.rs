@@ -89,6 +89,8 @@ pub struct ServerConfig {
     pub plain_inference: bool,
     /// Threads that evaluate and validate; 0 for as many as the machine has.
     pub compute_threads: usize,
+    /// Jobs evaluated at once; `None` for as many as there are compute threads. With none at all, jobs stay queued.
+    pub workers: Option<usize>,
     /// How connections are held.
     pub connections: ConnectionLimits,
     /// How bodies are read; their size is limited by [`Limits::max_request_bytes`].
@@ -109,6 +111,7 @@ impl ServerConfig {
             limits: Limits::default(),
             plain_inference: false,
             compute_threads: 0,
+            workers: None,
             connections: ConnectionLimits::default(),
             body: BodyLimits::default(),
             capacity: CapacityLimits::default(),

@@ -11,7 +11,7 @@ use hei_wire::Format;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, mpsc};
 
-use crate::compute::{Compute, ComputeError, Lane};
+use crate::compute::{Compute, Lane};
 use crate::registry::Offer;
 use crate::store::{Outcome, Store};
 
@@ -60,41 +60,57 @@ pub(crate) struct Workshop {
 pub(crate) async fn work(workshop: Arc<Workshop>, queue: Arc<Mutex<mpsc::Receiver<Task>>>) {
     loop {
         let Some(task) = queue.lock().await.recv().await else { return };
-        let id = task.id;
-        let outcome = evaluate(&workshop, task).await;
-        if let Outcome::Failed(code) = &outcome {
-            tracing::warn!(job = %id, code = code.as_str(), "job failed");
-        }
-        if let Err(error) = workshop.store.finish(id, outcome).await {
-            tracing::error!(job = %id, %error, "the outcome could not be recorded");
-        }
+        let (id, deadline) = (task.id, task.deadline);
+        workshop.perform(id, deadline, move |limit| run(task, limit)).await;
     }
 }
 
-async fn evaluate(workshop: &Workshop, task: Task) -> Outcome {
-    let id = task.id;
-    let started = Instant::now();
-    if task.deadline.is_some_and(|deadline| started >= deadline) {
-        return Outcome::Failed(JobErrorCode::JobDeadlineExceeded);
-    }
-    if let Err(error) = workshop.store.start(id).await {
-        tracing::error!(job = %id, %error, "the job could not be started");
-        return Outcome::Failed(JobErrorCode::InternalError);
-    }
-    let limit = started + workshop.max_run;
-    let deadline = task.deadline.map_or(limit, |deadline| deadline.min(limit));
-    let run = workshop.compute.run(Lane::Evaluate, move || run(task, deadline)).await;
-    workshop.service_time.record(started.elapsed());
-    match run {
-        Ok(Ok(result)) => {
-            let digest = Sha256::digest(&result).into();
-            tracing::info!(job = %id, bytes = result.len(), micros = started.elapsed().as_micros(), "job completed");
-            Outcome::Completed { result, digest }
+impl Workshop {
+    /// Takes a job from queued to terminal, whatever its evaluation does.
+    pub(crate) async fn perform(
+        &self,
+        id: JobId,
+        deadline: Option<Instant>,
+        evaluation: impl FnOnce(Instant) -> Result<Bytes, JobErrorCode> + Send + 'static,
+    ) {
+        let outcome = match self.evaluate(id, deadline, evaluation).await {
+            Ok(result) => Outcome::Completed { digest: Sha256::digest(&result).into(), result },
+            Err(code) => {
+                tracing::warn!(job = %id, code = code.as_str(), "job failed");
+                Outcome::Failed(code)
+            }
+        };
+        if let Err(error) = self.store.finish(id, outcome).await {
+            tracing::error!(job = %id, %error, "the outcome could not be recorded");
         }
-        Ok(Err(code)) => Outcome::Failed(code),
-        Err(ComputeError::Panicked | ComputeError::ShuttingDown | ComputeError::LaneFull { .. }) => {
-            Outcome::Failed(JobErrorCode::InternalError)
+    }
+
+    async fn evaluate(
+        &self,
+        id: JobId,
+        deadline: Option<Instant>,
+        evaluation: impl FnOnce(Instant) -> Result<Bytes, JobErrorCode> + Send + 'static,
+    ) -> Result<Bytes, JobErrorCode> {
+        let started = Instant::now();
+        if deadline.is_some_and(|deadline| started >= deadline) {
+            return Err(JobErrorCode::JobDeadlineExceeded);
         }
+        self.store.start(id).await.map_err(|error| {
+            tracing::error!(job = %id, %error, "the job could not be started");
+            JobErrorCode::InternalError
+        })?;
+        let limit = started + self.max_run;
+        let limit = deadline.map_or(limit, |deadline| deadline.min(limit));
+        let evaluated = self.compute.run(Lane::Evaluate, move || evaluation(limit)).await;
+        let took = started.elapsed();
+        self.service_time.record(took);
+        // A panic is contained in the pool; the lane cannot be full, for there are no more workers than places.
+        let result = evaluated.unwrap_or_else(|error| {
+            tracing::error!(job = %id, %error, "the evaluation was lost");
+            Err(JobErrorCode::InternalError)
+        })?;
+        tracing::info!(job = %id, bytes = result.len(), micros = took.as_micros(), "job completed");
+        Ok(result)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hei_protocol::problem::PROBLEM_MEDIA_TYPE;
@@ -49,7 +49,7 @@ pub(super) async fn exchange(State(app): State<Arc<App>>, request: Request, next
     set(&mut response, X_CONTENT_TYPE_OPTIONS, "nosniff");
     tracing::info!(
         request = %id,
-        %method,
+        method = known(&method),
         path = path.as_ref().map_or("-", MatchedPath::as_str),
         status = response.status().as_u16(),
         code = problem.as_ref().map_or("-", |problem| problem.code().as_str()),
@@ -64,6 +64,20 @@ fn asks_for_another_version(request: &Request) -> bool {
     let asked = request.headers().get(API_VERSION_NAME);
     let reads = request.method().is_safe();
     asked.is_some_and(|asked| reads && asked.to_str().map_or(true, |text| version::check(text).is_err()))
+}
+
+/// The method's name; one that is not ours is not repeated.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        _ => "-",
+    }
 }
 
 /// A fresh request id; should the operating system have no randomness, one that is at least not repeated.

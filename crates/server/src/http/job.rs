@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::header::{CACHE_CONTROL, ETAG, HeaderName, RETRY_AFTER, VARY};
+use axum::http::header::{CACHE_CONTROL, ETAG, HeaderName, IF_NONE_MATCH, RETRY_AFTER, VARY};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use hei_protocol::messages::{
@@ -51,18 +51,17 @@ pub(super) async fn job(
 
     let mut found = found(app.read(&tenant, id).await?)?;
     if !found.state.is_terminal() && !wait_for.is_zero() {
-        // A client that names the representation it has wants the next one, any other the last.
-        let seen = match negotiate::none_match(&headers, &etag(&found, media, by_reference)) {
-            true => found.state,
-            false if headers.contains_key("if-none-match") => JobState::Queued,
-            false => JobState::Running,
-        };
-        if found.state <= seen {
+        // A client that names the representation it has wants the next one, a client that names none the last. One
+        // that names another is answered at once.
+        let conditional = headers.contains_key(IF_NONE_MATCH);
+        let unchanged = conditional && negotiate::none_match(&headers, &etag(&found, media, by_reference));
+        if unchanged || !conditional {
+            let seen = if unchanged { found.state } else { JobState::Running };
             found = self::found(app.read_beyond(&tenant, id, seen, wait_for).await?)?;
         }
     }
     let mut response = represent(&app, &headers, media, &found, by_reference).await;
-    if let Some(wait) = wait {
+    if let Some(wait) = wait.filter(|_| response.status() == StatusCode::OK) {
         set(&mut response, PREFERENCE_APPLIED, &format!("wait={wait}"));
     }
     Ok(response)

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
 use axum::http::header::LINK;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use hei_protocol::Problem;
@@ -25,7 +25,7 @@ pub(super) async fn models(
     };
     let list = if all { app.registry().list() } else { app.registry().published() };
     let mut response = document(&headers, JSON, list)?;
-    if !all {
+    if !all && response.status() == StatusCode::OK {
         set(&mut response, LINK, "</models?view=all>; rel=\"alternate\"; type=\"application/json\"");
     }
     Ok(response)

@@ -117,7 +117,12 @@ pub(crate) fn none_match(headers: &HeaderMap, etag: &str) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
-        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+        .any(|tag| tag == "*" || opaque(tag) == opaque(etag))
+}
+
+/// An entity tag without its mark of weakness.
+fn opaque(tag: &str) -> &str {
+    tag.strip_prefix("W/").unwrap_or(tag)
 }
 
 /// What `Range` asks for.
@@ -209,6 +214,7 @@ mod tests {
         let condition = headers(&[("if-none-match", "\"a\", W/\"b\"")]);
         assert!(none_match(&condition, "\"a\""));
         assert!(none_match(&condition, "\"b\""));
+        assert!(none_match(&condition, "W/\"a\"") && none_match(&condition, "W/\"b\""));
         assert!(!none_match(&condition, "\"c\""));
         assert!(none_match(&headers(&[("if-none-match", "*")]), "\"c\""));
     }

@@ -56,6 +56,9 @@ pub(super) async fn result(
         }
     };
     set(&mut response, ETAG, &etag);
+    if response.status() == StatusCode::NOT_MODIFIED {
+        return Ok(response);
+    }
     set(&mut response, ACCEPT_RANGES, "bytes");
     set(&mut response, CACHE_CONTROL, "private, immutable");
     set(&mut response, REPR_DIGEST, &format!("sha-256=:{}:", encoding::to_base64(digest)));

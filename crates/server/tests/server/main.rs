@@ -1,4 +1,5 @@
 //! The server through its own door: every test talks HTTP to a real server on a port of its own.
+#![allow(unreachable_pub)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -12,12 +12,14 @@ use crate::support::{BREAST_CANCER, LOGISTIC, Reply, Request, TestServer, model_
 
 /// Octets before the body of a full `hei/1` ciphertext of three limbs.
 const HEI_HEADER: usize = 72 + 3;
+const HEI_POLYNOMIALS: usize = 14;
 const HEI_PARAMS_ID: usize = 24;
 const HEI_SCALE: usize = 56;
 const HEI_BODY_LENGTH: usize = 64;
 /// Offsets in an uncompressed SEAL 4.x ciphertext.
 const SEAL_PARMS_ID: usize = 16;
 const SEAL_NTT: usize = 48;
+const SEAL_SIZE: usize = 49;
 const SEAL_SCALE: usize = 73;
 const SEAL_DATA: usize = 113;
 
@@ -138,7 +140,10 @@ fn bodies_outside_the_schema_are_refused_with_pointers() {
         assert_eq!(reply.code(), "INVALID_SCHEMA", "{body}");
         let errors = reply.json()["errors"].as_array().unwrap().clone();
         assert!((1..=32).contains(&errors.len()));
-        errors.iter().map(|error| error["pointer"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        let pointers = errors.iter().map(|error| error["pointer"].as_str().unwrap().to_owned());
+        let mut pointers: Vec<String> = pointers.collect();
+        pointers.dedup();
+        pointers
     };
     for member in ["model_id", "version", "batch_size", "inputs"] {
         let pointers = broken(&|body| drop(body.as_object_mut().unwrap().remove(member)));
@@ -353,18 +358,21 @@ fn ciphertexts_of_another_shape_are_refused() {
     let party = &bench.party;
     let context = party.context();
 
-    // One level lower, and one part more.
+    // One level lower.
     let plaintext = Encoder::new(context).encode(&[1.0], 1, party.plan.input().scale).unwrap();
     let low = party.key.encrypt(&plaintext, &mut OsRandomness).unwrap();
-    let columns = party.columns(&party.rows(1, 0));
-    let parts = columns[0].parts();
-    let three = vec![parts[0].clone(), parts[1].clone(), parts[1].clone()];
-    let three = Ciphertext::new(context, three, columns[0].scale()).unwrap();
-    for (ciphertext, reason) in [(&low, "level"), (&three, "polynomial_count")] {
-        let hei = hei_wire::hei::encode_ciphertext_full(ciphertext, context).unwrap();
-        assert_eq!(bench.send(Format::Hei, 4, |c| *c = hei).refusal(), incompatible(reason));
-        let seal = hei_wire::seal::encode_ciphertext(ciphertext, context).unwrap();
-        assert_eq!(bench.send(Format::Seal, 4, |c| *c = seal).refusal(), incompatible(reason));
+    let hei = hei_wire::hei::encode_ciphertext_full(&low, context).unwrap();
+    assert_eq!(bench.send(Format::Hei, 4, |c| *c = hei).refusal(), incompatible("level"));
+    let seal = hei_wire::seal::encode_ciphertext(&low, context).unwrap();
+    let level = bench.send(Format::Seal, 4, |c| *c = seal);
+    // In SEAL the level is part of the parameters' id.
+    assert_eq!((level.status, level.code().as_str()), (409, "INCOMPATIBLE_CIPHERTEXT"));
+    // Another number of polynomials.
+    for count in [1, 3] {
+        let reply = bench.send(Format::Hei, 4, |c| c[HEI_POLYNOMIALS] = count);
+        assert_eq!(reply.refusal(), incompatible("polynomial_count"));
+        let reply = bench.send(Format::Seal, 4, |c| c[SEAL_SIZE] = count);
+        assert_eq!(reply.refusal(), incompatible("polynomial_count"));
     }
     // Other parameters: a wrong id, and a good ciphertext of another model.
     let reply = bench.send(Format::Hei, 4, |c| c[HEI_PARAMS_ID] ^= 1);

@@ -59,7 +59,7 @@ fn a_bad_model_file_stops_the_start() {
             m["layouts"][0]["parameters"]["params_id"] = "0".repeat(64).into();
         }),
         ("parameters", "/layouts/0/parameters/security_bits", |m| {
-            m["layouts"][0]["parameters"]["security_bits"] = 256.into();
+            m["layouts"][0]["parameters"]["security_bits"] = 192.into();
         }),
         ("parameters", "/layouts/1/parameters/coeff_modulus", |m| {
             m["layouts"][1]["parameters"]["coeff_modulus"] = serde_json::json!(["12289"]);
