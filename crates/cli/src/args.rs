@@ -51,9 +51,27 @@ pub(crate) struct Serve {
     /// Print the address as {"listening":"http://…"}.
     #[arg(long)]
     pub(crate) json: bool,
+    /// What to log on standard error. Never payloads, keys or values.
+    #[arg(long, value_enum, value_name = "LEVEL", env = "HEI_LOG", default_value = "warn")]
+    pub(crate) log: LogArg,
     /// Also stop when standard input ends, so that a parent process never leaves a server behind.
     #[arg(long, hide = true)]
     pub(crate) until_stdin_closes: bool,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogArg {
+    /// Nothing.
+    Off,
+    /// What an operator must mend.
+    Error,
+    /// And what went wrong.
+    Warn,
+    /// And starts and stops.
+    Info,
+    /// And each connection.
+    Debug,
 }
 
 /// Where the server is, and who is asking.

@@ -34,49 +34,57 @@ pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Parses rows of `names.len()` features. The first line is a header if any of its cells is not a number.
+/// Parses rows of `names.len()` features. The first line is a header if any of its cells is not a number; empty lines
+/// and lines that start with `#` are skipped.
 pub(crate) fn parse(text: &str, names: &[String]) -> Result<Rows, Failure> {
     let bad = |message: String| Failure::new(Exit::Local, message);
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .trim(csv::Trim::All)
-        .comment(Some(b'#'))
-        .from_reader(text.trim_start_matches('\u{feff}').as_bytes());
     let mut columns: Vec<usize> = (0..names.len()).collect();
     let mut width = names.len();
     let mut rows = Rows { values: Vec::new(), lines: Vec::new(), unread: Vec::new() };
-    for (index, record) in reader.records().enumerate() {
-        let record = record.map_err(|error| bad(format!("not comma-separated text: {error}")))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        if index == 0 && record.iter().any(|cell| cell.parse::<f64>().is_err()) {
-            columns = by_name(&record, names)?;
-            width = record.len();
-            rows.unread = (0..width).filter(|c| !columns.contains(c)).map(|c| record[c].to_owned()).collect();
+    let mut header_possible = true;
+    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        let number = index as u64 + 1;
+        if line.trim().is_empty() || line.starts_with('#') {
             continue;
         }
-        if record.len() != width {
+        let cells: Vec<&str> = line.split(',').map(|cell| cell.trim().trim_matches('"')).collect();
+        if std::mem::take(&mut header_possible) && cells.iter().any(|cell| cell.parse::<f64>().is_err()) {
+            let header = header(line)?;
+            columns = by_name(&header, names)?;
+            width = header.len();
+            rows.unread = (0..width).filter(|c| !columns.contains(c)).map(|c| header[c].to_owned()).collect();
+            continue;
+        }
+        if cells.len() != width {
             return Err(bad(format!(
-                "line {line}: {} values, expected {width} (one per feature{})",
-                record.len(),
+                "line {number}: {} values, expected {width} (one per feature{})",
+                cells.len(),
                 if width == names.len() { "" } else { ", as in the header" }
             )));
         }
         let mut row = Vec::with_capacity(names.len());
         for (&column, name) in columns.iter().zip(names) {
-            let number = record[column].parse::<f64>().ok().filter(|x| x.is_finite());
-            row.push(number.ok_or_else(|| {
-                let what = if record[column].is_empty() { "is missing" } else { "is not a finite number" };
-                bad(format!("line {line}, column {}: {name} {what}", column + 1))
+            let value = cells[column].parse::<f64>().ok().filter(|x| x.is_finite());
+            row.push(value.ok_or_else(|| {
+                let what = if cells[column].is_empty() { "is missing" } else { "is not a finite number" };
+                bad(format!("line {number}, column {}: {name} {what}", column + 1))
             })?);
         }
         rows.values.push(row);
-        rows.lines.push(line);
+        rows.lines.push(number);
     }
     if rows.values.is_empty() {
         return Err(bad("no rows: give one line of comma-separated numbers per row".to_owned()));
     }
     Ok(rows)
+}
+
+/// A header line, whose names may be quoted and hold commas.
+fn header(line: &str) -> Result<csv::StringRecord, Failure> {
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_reader(line.as_bytes());
+    let record = reader.records().next().transpose()?;
+    Ok(record.unwrap_or_default())
 }
 
 /// The text of one named column, for the rows of [`parse`].
@@ -130,6 +138,7 @@ mod tests {
         let rows = parse("1, 2\n# a remark\n3e0,-4.5\n", &names()).unwrap();
         assert_eq!(rows.values, [[1.0, 2.0], [3.0, -4.5]]);
         assert_eq!(rows.lines, [1, 3]);
+        assert_eq!(parse("\n\n\"1\",2\r\n\n3,4", &names()).unwrap().lines, [3, 5]);
     }
 
     #[test]
@@ -137,6 +146,8 @@ mod tests {
         let rows = parse("\u{feff}b,label,a\r\n2,yes,1\r\n", &names()).unwrap();
         assert_eq!(rows.values, [[1.0, 2.0]]);
         assert_eq!(rows.unread, ["label"]);
+        let rows = parse("\"b, in mm\",a,b\n9,1,2\n", &names()).unwrap();
+        assert_eq!((rows.values, rows.unread), (vec![vec![1.0, 2.0]], vec!["b, in mm".to_owned()]));
         assert_eq!(column("b,label,a\n2,yes,1\n4,no,3\n", "label").unwrap(), ["yes", "no"]);
         assert!(column("a,b\n1,2\n", "label").is_err());
     }

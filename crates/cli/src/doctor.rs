@@ -98,10 +98,10 @@ fn randomness() -> Result<(bool, String), Failure> {
 /// Encrypts, computes, rescales, decrypts and compares.
 fn round_trip() -> Result<(bool, String), Failure> {
     let begun = Instant::now();
-    let scale = f64::exp2(30.0);
+    let scale = f64::exp2(40.0);
     let parameters = Parameters::new(&ParametersLiteral {
-        poly_modulus_degree: 4096,
-        coeff_modulus_bits: vec![36, 34, 36],
+        poly_modulus_degree: 8192,
+        coeff_modulus_bits: vec![60, 40, 40, 60],
         special_count: 1,
         scale,
     })?;

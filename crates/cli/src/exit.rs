@@ -83,14 +83,17 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 fn classify(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<HttpError>() {
         return Some(match error {
-            HttpError::Unreachable { .. } | HttpError::Deadline { .. } => Exit::Unreachable,
+            HttpError::Unreachable { .. } | HttpError::UnknownOutcome { .. } | HttpError::Deadline => {
+                Exit::Unreachable
+            }
             HttpError::Problem(_) | HttpError::JobFailed { .. } => Exit::Refused,
-            HttpError::InvalidUrl | HttpError::InvalidToken => Exit::Usage,
+            HttpError::InvalidUrl | HttpError::InvalidToken | HttpError::InsecureToken => Exit::Usage,
             _ => Exit::Unacceptable,
         });
     }
     cause.downcast_ref::<SessionError>().map(|error| match error {
         SessionError::Card(_) | SessionError::Reply => Exit::Unacceptable,
+        SessionError::Format { .. } | SessionError::SecretKeyNeeded(_) => Exit::Usage,
         _ => Exit::Local,
     })
 }

@@ -7,8 +7,9 @@ use anyhow::Context;
 use hei_server::{ModelSource, Server, ServerConfig};
 use serde_json::json;
 use tokio::sync::oneshot;
+use tracing_subscriber::filter::LevelFilter;
 
-use crate::args::Serve;
+use crate::args::{LogArg, Serve};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::{compile, output, reference};
 
@@ -16,6 +17,7 @@ use crate::{compile, output, reference};
 const MAX_MODEL_FILE: u64 = 1 << 30;
 
 pub(crate) fn run(args: &Serve) -> Outcome {
+    log(args.log);
     let models = match &args.models {
         Some(folder) => from_folder(folder)?,
         None => built_in(),
@@ -38,6 +40,17 @@ pub(crate) fn run(args: &Serve) -> Outcome {
         server.run(told_to_stop(stdin_closes)).await;
         Ok(true)
     })
+}
+
+fn log(level: LogArg) {
+    let level = match level {
+        LogArg::Off => LevelFilter::OFF,
+        LogArg::Error => LevelFilter::ERROR,
+        LogArg::Warn => LevelFilter::WARN,
+        LogArg::Info => LevelFilter::INFO,
+        LogArg::Debug => LevelFilter::DEBUG,
+    };
+    tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(std::io::stderr).init();
 }
 
 fn built_in() -> Vec<ModelSource> {

@@ -213,7 +213,8 @@ fn nothing_secret_is_in_a_request() {
         let session = Session::with_secret_key(&card, layout, &file, None).unwrap();
         let used = session.key(&mut OsRandomness).unwrap();
         let options = RequestOptions { format, encoding };
-        let (request, _) = session.encrypt(used, &[canaries.clone()], options, &mut OsRandomness).unwrap();
+        let (request, _) =
+            session.encrypt(used, std::slice::from_ref(&canaries), options, &mut OsRandomness).unwrap();
         // The payloads as octets too, whatever text they travel in.
         let parsed = hei_protocol::messages::InferRequest::parse(request.media, &request.body, None).unwrap();
         let mut seen = vec![request.body.clone()];

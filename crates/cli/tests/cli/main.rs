@@ -1,0 +1,8 @@
+//! The `hei` program from outside: processes, files, exit codes, standard output.
+
+mod files;
+mod flow;
+mod help;
+mod keys;
+mod mistakes;
+mod support;
