@@ -9,6 +9,7 @@ use hei_ring::{Basis, Modulus, NttTable};
 use sha2::{Digest, Sha256};
 
 use crate::fft::SlotTransform;
+use crate::keyswitch::SwitchTables;
 use crate::parameters::{ParametersError, ParametersLiteral};
 
 /// Identity of a parameter set: SHA-256 over degree, primes and distributions (preimage in `spec/wire.md`).
@@ -60,6 +61,7 @@ pub struct Context {
     divide: Vec<Vec<Shoup>>,
     radix: MixedRadix,
     transform: SlotTransform,
+    switching: Option<SwitchTables>,
 }
 
 impl Context {
@@ -92,6 +94,7 @@ impl Context {
         Ok(Arc::new(Self {
             radix: MixedRadix::new(&basis, data.len()),
             transform: SlotTransform::new(degree),
+            switching: SwitchTables::new(&basis, data.len()),
             params_id: ParamsId::new(degree, data, special),
             data_count: data.len(),
             basis,
@@ -174,6 +177,11 @@ impl Context {
 
     pub(crate) fn transform(&self) -> &SlotTransform {
         &self.transform
+    }
+
+    /// Constants of key switching; `None` without special primes.
+    pub(crate) fn switching(&self) -> Option<&SwitchTables> {
+        self.switching.as_ref()
     }
 
     /// 1/prime_l modulo the given earlier primes.

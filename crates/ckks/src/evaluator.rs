@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use hei_ring::automorphism::permute;
 use hei_ring::modulus::Shoup;
-use hei_ring::{Basis, GaloisElement, Poly};
+use hei_ring::{Basis, GaloisElement, Ntt, Poly};
 
 use crate::context::Context;
 use crate::encoder::residue_of;
-use crate::keys::{GaloisKeys, RelinKey};
-use crate::keyswitch;
+use crate::evaluation_keys::{GaloisKey, GaloisKeys, RelinKey, SwitchKey};
+use crate::keyswitch::{self, SwitchTables};
 use crate::values::{Ciphertext, Plaintext};
 
 /// Why an operation was refused.
@@ -64,12 +64,25 @@ pub enum EvaluatorError {
     /// Another ring.
     #[error("the operand is of other parameters")]
     Parameters,
+    /// The key is for lower levels only.
+    #[error(
+        "the key reaches level {key} and the ciphertext is at level {ciphertext}: drop it, or take a higher key"
+    )]
+    KeyLevel {
+        /// Highest level of the key.
+        key: usize,
+        /// Level of the ciphertext.
+        ciphertext: usize,
+    },
     /// No key for that automorphism.
     #[error("no key for Galois element {0}")]
     MissingGaloisKey(u64),
     /// Parameters without special primes cannot switch keys.
     #[error("these parameters have no special prime, so they cannot switch keys")]
     NoSpecialPrime,
+    /// A sum of nothing has no level and no scale.
+    #[error("a sum of no terms")]
+    NoTerms,
     /// NaN or infinite scalar or scale.
     #[error("a scalar or scale is not a finite number, or the scale is not positive")]
     NotFinite,
@@ -235,21 +248,59 @@ impl Evaluator {
         Ok(Ciphertext::from_parts(vec![product(a0, b0), middle, product(a1, b1)], scale))
     }
 
+    /// a · a, of three parts: one product less than [`multiply`](Self::multiply).
+    ///
+    /// # Errors
+    /// [`EvaluatorError`], among them [`Parts`](EvaluatorError::Parts) unless it has two.
+    pub fn square(&self, a: &Ciphertext) -> Result<Ciphertext> {
+        self.check(a)?;
+        let [a0, a1] = two_parts(a)?;
+        let scale = self.product_scale(a, a.scale())?;
+        let basis = self.context.basis();
+        let (mut first, mut middle, mut last) = (a0.clone(), a0.clone(), a1.clone());
+        basis.mul_assign(&mut first, a0);
+        basis.mul_assign(&mut middle, a1);
+        basis.double_assign(&mut middle);
+        basis.mul_assign(&mut last, a1);
+        Ok(Ciphertext::from_parts(vec![first, middle, last], scale))
+    }
+
     /// Three parts back to two. Scale and level stay.
     ///
     /// # Errors
     /// [`EvaluatorError`]. Cost: one key switch.
     pub fn relinearize(&self, a: &Ciphertext, key: &RelinKey) -> Result<Ciphertext> {
-        self.check(a)?;
-        self.check_switch()?;
-        let [c0, c1, c2] = a.parts() else {
-            return Err(EvaluatorError::Parts { expected: 3, actual: a.parts().len() });
-        };
-        let (mut k0, mut k1) = keyswitch::switch(&self.context, c2, &key.0);
+        let (tables, [c0, c1, c2]) = self.check_relinearization(a, key)?;
+        let limbs = c2.limbs();
+        let [mut k0, mut k1] = keyswitch::switch_extended(&self.context, tables, c2, &key.0)
+            .map(|sum| keyswitch::divide_by_special(&self.context, sum, limbs));
         let basis = self.context.basis();
         basis.add_assign(&mut k0, c0);
         basis.add_assign(&mut k1, c1);
         Ok(Ciphertext::from_parts(vec![k0, k1], a.scale()))
+    }
+
+    /// [`relinearize`](Self::relinearize) and [`rescale`](Self::rescale) in one division, by P and the last prime: faster,
+    /// and one rounding error less than the two.
+    ///
+    /// # Errors
+    /// [`EvaluatorError`]. Cost: one key switch with, for k special primes, 2 k + 2 inverse NTTs and two NTTs for each limb
+    /// kept in its division.
+    pub fn relinearize_rescale(&self, a: &Ciphertext, key: &RelinKey) -> Result<Ciphertext> {
+        let (tables, [c0, c1, c2]) = self.check_relinearization(a, key)?;
+        let level = a.level();
+        if level == 0 {
+            return Err(EvaluatorError::NoLevelLeft);
+        }
+        let [mut k0, mut k1] = keyswitch::switch_extended(&self.context, tables, c2, &key.0);
+        keyswitch::add_times_special(&self.context, tables, &mut k0, c0);
+        keyswitch::add_times_special(&self.context, tables, &mut k1, c1);
+        let parts = [k0, k1]
+            .into_iter()
+            .map(|sum| keyswitch::divide_by_special_and_last(&self.context, tables, sum, level + 1))
+            .collect();
+        let last = self.context.basis().modulus(level).value();
+        Ok(Ciphertext::from_parts(parts, a.scale() / last as f64))
     }
 
     /// Divides by the last prime: one level down, the scale divided by that prime exactly as a double quotient.
@@ -304,17 +355,33 @@ impl Evaluator {
         self.apply(a, GaloisElement::conjugation(self.context.degree()), keys)
     }
 
-    fn apply(&self, a: &Ciphertext, element: GaloisElement, keys: &GaloisKeys) -> Result<Ciphertext> {
+    /// Applies an automorphism X -> X^g.
+    ///
+    /// # Errors
+    /// [`EvaluatorError`]. Cost: one key switch and two permutations.
+    pub fn apply(&self, a: &Ciphertext, element: GaloisElement, keys: &GaloisKeys) -> Result<Ciphertext> {
         self.check(a)?;
         let [c0, c1] = two_parts(a)?;
         if element.value() == 1 {
             return Ok(a.clone());
         }
-        self.check_switch()?;
-        let key = keys.0.get(&element).ok_or(EvaluatorError::MissingGaloisKey(element.value()))?;
-        let (mut k0, k1) = keyswitch::switch(&self.context, &permute(c1, &key.permutation), &key.key);
-        self.context.basis().add_assign(&mut k0, &permute(c0, &key.permutation));
-        Ok(Ciphertext::from_parts(vec![k0, k1], a.scale()))
+        let (tables, key) = self.galois_key(a.level(), element, keys)?;
+        let sums = keyswitch::switch_extended(&self.context, tables, c1, &key.moved);
+        Ok(self.finish_rotation(sums, c0, key, a.scale()))
+    }
+
+    /// Divides the sums of a key switch, adds c_0 and moves both parts.
+    pub(crate) fn finish_rotation(
+        &self,
+        sums: [Poly<Ntt>; 2],
+        c0: &Poly<Ntt>,
+        key: &GaloisKey,
+        scale: f64,
+    ) -> Ciphertext {
+        let [mut k0, k1] = sums.map(|sum| keyswitch::divide_by_special(&self.context, sum, c0.limbs()));
+        self.context.basis().add_assign(&mut k0, c0);
+        let parts = vec![permute(&k0, &key.permutation), permute(&k1, &key.permutation)];
+        Ciphertext::from_parts(parts, scale)
     }
 
     fn scalars(&self, a: &Ciphertext, value: f64, scale: f64) -> Result<(f64, Vec<Shoup>)> {
@@ -329,8 +396,12 @@ impl Evaluator {
     }
 
     fn product_scale(&self, a: &Ciphertext, factor: f64) -> Result<f64> {
-        let scale = a.scale() * factor;
-        let (log2_scale, log2_modulus) = (libm::log2(scale), self.context.log2_modulus(a.level()));
+        self.product_scale_at(a.level(), a.scale(), factor)
+    }
+
+    pub(crate) fn product_scale_at(&self, level: usize, scale: f64, factor: f64) -> Result<f64> {
+        let scale = scale * factor;
+        let (log2_scale, log2_modulus) = (libm::log2(scale), self.context.log2_modulus(level));
         if log2_scale < log2_modulus {
             Ok(scale)
         } else {
@@ -342,7 +413,7 @@ impl Evaluator {
         &self,
         a: &mut Ciphertext,
         b: &Ciphertext,
-        f: impl Fn(&Basis, &mut Poly<hei_ring::Ntt>, &Poly<hei_ring::Ntt>),
+        f: impl Fn(&Basis, &mut Poly<Ntt>, &Poly<Ntt>),
     ) -> Result<()> {
         self.check_pair(a, b)?;
         same_scale(a.scale(), b.scale())?;
@@ -355,7 +426,7 @@ impl Evaluator {
         Ok(())
     }
 
-    fn check(&self, a: &Ciphertext) -> Result<()> {
+    pub(crate) fn check(&self, a: &Ciphertext) -> Result<()> {
         let fits = a.parts()[0].degree() == self.context.degree() && a.level() <= self.context.max_level();
         if fits { Ok(()) } else { Err(EvaluatorError::Parameters) }
     }
@@ -379,12 +450,49 @@ impl Evaluator {
         Ok(())
     }
 
-    fn check_switch(&self) -> Result<()> {
-        if self.context.special_count() == 0 { Err(EvaluatorError::NoSpecialPrime) } else { Ok(()) }
+    pub(crate) fn tables(&self) -> Result<&SwitchTables> {
+        self.context.switching().ok_or(EvaluatorError::NoSpecialPrime)
+    }
+
+    fn check_key(&self, level: usize, key: &SwitchKey) -> Result<()> {
+        if key.params_id != self.context.params_id() {
+            return Err(EvaluatorError::Parameters);
+        }
+        if key.level < level {
+            return Err(EvaluatorError::KeyLevel { key: key.level, ciphertext: level });
+        }
+        Ok(())
+    }
+
+    fn check_relinearization<'a>(
+        &self,
+        a: &'a Ciphertext,
+        key: &RelinKey,
+    ) -> Result<(&SwitchTables, &'a [Poly<Ntt>; 3])> {
+        self.check(a)?;
+        let parts = a
+            .parts()
+            .try_into()
+            .map_err(|_| EvaluatorError::Parts { expected: 3, actual: a.parts().len() })?;
+        let tables = self.tables()?;
+        self.check_key(a.level(), &key.0)?;
+        Ok((tables, parts))
+    }
+
+    pub(crate) fn galois_key<'k>(
+        &self,
+        level: usize,
+        element: GaloisElement,
+        keys: &'k GaloisKeys,
+    ) -> Result<(&SwitchTables, &'k GaloisKey)> {
+        let tables = self.tables()?;
+        let key = keys.ready(element).ok_or(EvaluatorError::MissingGaloisKey(element.value()))?;
+        self.check_key(level, &key.moved)?;
+        Ok((tables, key))
     }
 }
 
-fn two_parts(a: &Ciphertext) -> Result<[&Poly<hei_ring::Ntt>; 2]> {
+pub(crate) fn two_parts(a: &Ciphertext) -> Result<[&Poly<Ntt>; 2]> {
     match a.parts() {
         [c0, c1] => Ok([c0, c1]),
         parts => Err(EvaluatorError::Parts { expected: 2, actual: parts.len() }),
@@ -392,7 +500,7 @@ fn two_parts(a: &Ciphertext) -> Result<[&Poly<hei_ring::Ntt>; 2]> {
 }
 
 /// Equal up to the last bit of a double, which products of doubles in another order may differ in.
-fn same_scale(left: f64, right: f64) -> Result<()> {
+pub(crate) fn same_scale(left: f64, right: f64) -> Result<()> {
     if (left - right).abs() <= left.abs().max(right.abs()) * f64::EPSILON {
         Ok(())
     } else {

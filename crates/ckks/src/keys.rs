@@ -1,15 +1,18 @@
-//! Secret, public and evaluation keys.
+//! Secret and public keys, and the making of evaluation keys.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hei_ring::automorphism::permute;
 use hei_ring::sample::{self, Domain, Stream};
-use hei_ring::{Coeff, GaloisElement, Ntt, Poly};
+use hei_ring::{Coeff, GaloisElement, Ntt, Poly, kernel};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::context::Context;
+use crate::evaluation_keys::{EvaluationKeys, GaloisKeys, KeyDigit, RelinKey, SwitchKey, expand_mask};
+use crate::key_manifest::KeyManifest;
+use crate::keyswitch::{digit_groups, prime_index};
 use crate::randomness::{RandomSource, RandomnessError};
+use crate::values::MaskSeed;
 
 /// Words that are no secret key of a context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -108,21 +111,34 @@ impl SecretKey {
     /// # Errors
     /// [`RandomnessError`].
     pub fn public_key(&self, randomness: &mut impl RandomSource) -> Result<PublicKey, RandomnessError> {
-        let pair = self.zero_pair(randomness)?;
-        Ok(PublicKey { context: Arc::clone(&self.context), pair })
+        let KeyDigit { b, a, .. } = self.zero_pair(self.context.max_level(), randomness)?;
+        Ok(PublicKey { context: Arc::clone(&self.context), pair: (b, a) })
     }
 
-    /// The key that brings a product back from three parts to two.
+    /// The key that brings a product back from three parts to two, at every level.
     ///
     /// # Errors
     /// [`RandomnessError`].
     pub fn relin_key(&self, randomness: &mut impl RandomSource) -> Result<RelinKey, RandomnessError> {
-        let mut square = Zeroizing::new(self.ntt.clone());
-        self.context.basis().mul_assign(&mut square, &self.ntt);
-        Ok(RelinKey(self.switch_key(&square, randomness)?))
+        self.relin_key_at(self.context.max_level(), randomness)
     }
 
-    /// Keys for exactly the given Galois elements.
+    /// A relinearization key for ciphertexts at `level` and below, smaller the lower the level. Levels above the highest
+    /// count as the highest.
+    ///
+    /// # Errors
+    /// [`RandomnessError`].
+    pub fn relin_key_at(
+        &self,
+        level: usize,
+        randomness: &mut impl RandomSource,
+    ) -> Result<RelinKey, RandomnessError> {
+        let mut square = Zeroizing::new(self.ntt.clone());
+        self.context.basis().mul_assign(&mut square, &self.ntt);
+        Ok(RelinKey(self.switch_key(&square, level, randomness)?))
+    }
+
+    /// Keys for exactly the given Galois elements, at every level.
     ///
     /// # Errors
     /// [`RandomnessError`].
@@ -131,56 +147,100 @@ impl SecretKey {
         elements: &[GaloisElement],
         randomness: &mut impl RandomSource,
     ) -> Result<GaloisKeys, RandomnessError> {
-        let mut keys = BTreeMap::new();
-        for &element in elements {
-            let permutation = element.permutation(self.context.degree());
-            let moved = Zeroizing::new(permute(&self.ntt, &permutation));
-            keys.insert(element, GaloisKey { permutation, key: self.switch_key(&moved, randomness)? });
-        }
-        Ok(GaloisKeys(keys))
+        let level = self.context.max_level();
+        self.galois_keys_at(elements.iter().map(|element| (*element, level)), randomness)
     }
 
-    /// A key that re-encrypts from `from` (over data and special primes) to this secret: digit j is an encryption of zero
-    /// whose first part has (P mod q_j) · from added on limb j (SEAL's layout; J.-C. Bajard et al., ia.cr/2016/510, with
-    /// special primes as in ia.cr/2012/099).
+    /// Keys for Galois elements, each for ciphertexts at its level and below.
+    ///
+    /// # Errors
+    /// [`RandomnessError`].
+    pub fn galois_keys_at(
+        &self,
+        elements: impl IntoIterator<Item = (GaloisElement, usize)>,
+        randomness: &mut impl RandomSource,
+    ) -> Result<GaloisKeys, RandomnessError> {
+        let mut keys = GaloisKeys::default();
+        for (element, level) in elements {
+            let permutation = element.permutation(self.context.degree());
+            let moved = Zeroizing::new(permute(&self.ntt, &permutation));
+            keys.insert(element, permutation, &self.switch_key(&moved, level, randomness)?);
+        }
+        Ok(keys)
+    }
+
+    /// Exactly the keys a manifest names.
+    ///
+    /// # Errors
+    /// [`RandomnessError`].
+    pub fn evaluation_keys(
+        &self,
+        manifest: &KeyManifest,
+        randomness: &mut impl RandomSource,
+    ) -> Result<EvaluationKeys, RandomnessError> {
+        let relinearization = match manifest.relinearization() {
+            Some(level) => Some(self.relin_key_at(level, randomness)?),
+            None => None,
+        };
+        Ok(EvaluationKeys { relinearization, galois: self.galois_keys_at(manifest.galois(), randomness)? })
+    }
+
+    /// A key that re-encrypts from `from` (over data and special primes) to this secret.
+    ///
+    /// The data primes are taken in groups of as many as there are special primes, a digit for each group: digit j is an
+    /// encryption of zero whose first part has (P mod q_i) · from added on the limbs i of its group (K. Han and D. Ki,
+    /// ia.cr/2019/688). One special prime gives a digit for each data prime, SEAL's layout.
     fn switch_key(
         &self,
         from: &Poly<Ntt>,
+        level: usize,
         randomness: &mut impl RandomSource,
     ) -> Result<SwitchKey, RandomnessError> {
         let context = &self.context;
-        let digits = (0..context.data_count())
-            .map(|j| {
-                let (mut b, a) = self.zero_pair(randomness)?;
-                let modulus = context.basis().modulus(j);
-                let special = context
-                    .special_moduli()
-                    .fold(1, |product, p| modulus.mul(product, modulus.reduce(p.value())));
-                hei_ring::kernel::mul_scalar_add_assign(
-                    b.limb_mut(j),
-                    from.limb(j),
-                    modulus.shoup(special),
-                    modulus,
-                );
-                Ok((b, a))
+        let level = level.min(context.max_level());
+        let basis = context.basis();
+        let digits = digit_groups(context, level)
+            .map(|group| {
+                let mut digit = self.zero_pair(level, randomness)?;
+                for i in group {
+                    let modulus = basis.modulus(i);
+                    let special = context
+                        .special_moduli()
+                        .fold(1, |product, p| modulus.mul(product, modulus.reduce(p.value())));
+                    let special = modulus.shoup(special);
+                    kernel::mul_scalar_add_assign(digit.b.limb_mut(i), from.limb(i), special, modulus);
+                }
+                Ok(digit)
             })
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(SwitchKey { digits })
+        Ok(SwitchKey { params_id: context.params_id(), level, digits })
     }
 
-    /// (-(a s + e), a) over data and special primes.
+    /// (-(a s + e), a) over the data primes of a level and the special primes.
     fn zero_pair(
         &self,
+        level: usize,
         randomness: &mut impl RandomSource,
-    ) -> Result<(Poly<Ntt>, Poly<Ntt>), RandomnessError> {
-        let basis = self.context.basis();
-        let a: Poly<Ntt> = crate::values::MaskSeed(*randomness.key()?).expand(&self.context, basis.len());
+    ) -> Result<KeyDigit, RandomnessError> {
+        let context = &self.context;
+        let basis = context.basis();
+        let seed = MaskSeed(*randomness.key()?);
+        let a: Poly<Ntt> = expand_mask(context, level, seed);
         let mut b = a.clone();
-        basis.mul_assign(&mut b, &self.ntt);
-        let error = Zeroizing::new(basis.forward(sample_error(&self.context, basis.len(), randomness)?));
-        basis.add_assign(&mut b, &error);
-        basis.neg_assign(&mut b);
-        Ok((b, a))
+        let mut values = Zeroizing::new(vec![0i8; context.degree()]);
+        sample::error(&mut Stream::new(&*randomness.key()?, Domain::Error, 0, 0), &mut values);
+        let mut error = Zeroizing::new(Poly::<Coeff>::zero(context.degree(), 1));
+        for (place, limb) in b.iter_mut().enumerate() {
+            let t = prime_index(context, level, place);
+            let modulus = basis.modulus(t);
+            let error = error.limb_mut(0);
+            kernel::reduce_small(error, &values, modulus);
+            basis.table(t).forward(error);
+            kernel::mul_assign(limb, self.ntt.limb(t), modulus);
+            kernel::add_assign(limb, error, modulus);
+            kernel::neg_assign(limb, modulus);
+        }
+        Ok(KeyDigit { b, a, seed: Some(seed) })
     }
 }
 
@@ -224,59 +284,5 @@ impl PublicKey {
     /// (-(a s + e), a) over data and special primes.
     pub fn parts(&self) -> (&Poly<Ntt>, &Poly<Ntt>) {
         (&self.pair.0, &self.pair.1)
-    }
-}
-
-/// Re-encrypts from one secret to another: one pair of polynomials over all primes for each data prime.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SwitchKey {
-    digits: Vec<(Poly<Ntt>, Poly<Ntt>)>,
-}
-
-impl SwitchKey {
-    /// A key from its digits, as many as data primes, each over data and special primes; `None` for another shape.
-    pub fn from_digits(context: &Context, digits: Vec<(Poly<Ntt>, Poly<Ntt>)>) -> Option<Self> {
-        let fits = |p: &Poly<Ntt>| p.degree() == context.degree() && p.limbs() == context.basis().len();
-        (digits.len() == context.data_count() && digits.iter().all(|(b, a)| fits(b) && fits(a)))
-            .then_some(Self { digits })
-    }
-
-    /// Its digits.
-    pub fn digits(&self) -> &[(Poly<Ntt>, Poly<Ntt>)] {
-        &self.digits
-    }
-}
-
-/// The key that brings a product back to two parts: from s² to s.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RelinKey(pub SwitchKey);
-
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct GaloisKey {
-    pub(crate) permutation: Vec<u32>,
-    pub(crate) key: SwitchKey,
-}
-
-/// Keys for some Galois elements: from s(X^g) to s.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct GaloisKeys(pub(crate) BTreeMap<GaloisElement, GaloisKey>);
-
-impl GaloisKeys {
-    /// Keys from their elements.
-    pub fn from_keys(context: &Context, keys: impl IntoIterator<Item = (GaloisElement, SwitchKey)>) -> Self {
-        let with = |(g, key): (GaloisElement, SwitchKey)| {
-            (g, GaloisKey { permutation: g.permutation(context.degree()), key })
-        };
-        Self(keys.into_iter().map(with).collect())
-    }
-
-    /// The elements there are keys for, ascending.
-    pub fn elements(&self) -> impl Iterator<Item = GaloisElement> + '_ {
-        self.0.keys().copied()
-    }
-
-    /// The key for an element.
-    pub fn key(&self, element: GaloisElement) -> Option<&SwitchKey> {
-        self.0.get(&element).map(|k| &k.key)
     }
 }

@@ -1,56 +1,278 @@
-//! Key switching with one digit per data prime.
+//! Key switching with digits of several primes (K. Han and D. Ki, ia.cr/2019/688); one special prime is SEAL's layout.
 
-use hei_ring::kernel;
-use hei_ring::{Basis, Ntt, Poly};
+use core::ops::Range;
+
+use hei_ring::kernel::{self, sums};
+use hei_ring::modulus::Shoup;
+use hei_ring::{Basis, Extension, Modulus, Ntt, Poly, Prepared};
 
 use crate::context::Context;
-use crate::keys::SwitchKey;
+use crate::evaluation_keys::SwitchKey;
 
-/// Re-encrypts `input · s'` under s: returns (k_0, k_1) with k_0 + k_1 s = input · s' + noise, at the level of `input`.
-///
-/// Digit j is limb j of the input, *centered* in [-q_j/2, q_j/2]: SEAL takes it in [0, q_j), whose non-zero mean puts an
-/// error into slot 0 two orders of magnitude above the median. Keys are the same for both.
-///
-/// Noise before division by P: sum over digits of digit · error, variance N · q_j²/12 · 10.5 each; after it, that over P²
-/// plus the rounding (1 + 2N/3)/12. Cost for m limbs and k special primes: m inverse NTTs, m (m + k - 1) forward NTTs,
-/// and the division by P.
-pub(crate) fn switch(context: &Context, input: &Poly<Ntt>, key: &SwitchKey) -> (Poly<Ntt>, Poly<Ntt>) {
-    let basis = context.basis();
-    let (degree, limbs) = (context.degree(), input.limbs());
-    let indices: Vec<usize> = (0..limbs).chain(context.data_count()..basis.len()).collect();
-    let mut sums = [Poly::<Ntt>::zero(degree, indices.len()), Poly::zero(degree, indices.len())];
-    let coefficients = basis.inverse(input.clone());
-    let mut lifted = Poly::<Ntt>::zero(degree, 1);
-    let lifted = lifted.limb_mut(0);
-    for (j, (b, a)) in key.digits().iter().take(limbs).enumerate() {
-        let from = basis.modulus(j);
-        for (place, &t) in indices.iter().enumerate() {
-            let to = basis.modulus(t);
-            let digit: &[u64] = if t == j {
-                input.limb(j)
-            } else {
-                kernel::lift_centered(lifted, coefficients.limb(j), from.value(), to);
-                basis.table(t).forward(lifted);
-                lifted
-            };
-            kernel::mul_add_assign(sums[0].limb_mut(place), digit, b.limb(t), to);
-            kernel::mul_add_assign(sums[1].limb_mut(place), digit, a.limb(t), to);
-        }
-    }
-    let [k0, k1] = sums.map(|sum| divide_by_special(context, sum, limbs));
-    (k0, k1)
+/// Constants of key switching for one parameter set with special primes.
+#[derive(Debug)]
+pub(crate) struct SwitchTables {
+    /// `digits[j][s - 1]`: from the first s primes of group j to all primes.
+    digits: Vec<Vec<Extension>>,
+    /// Division by P.
+    special: Division,
+    /// `special_and[l]`: division by q_l P.
+    special_and: Vec<Division>,
+    /// P modulo each data prime.
+    special_product: Vec<Shoup>,
 }
 
-/// Divides by all special primes, one after the other, with rounding.
-pub(crate) fn divide_by_special(context: &Context, mut poly: Poly<Ntt>, limbs: usize) -> Poly<Ntt> {
-    let indices: Vec<usize> = (0..limbs).chain(context.data_count()..context.basis().len()).collect();
-    for count in (limbs + 1..=indices.len()).rev() {
-        let (kept, last) = (&indices[..count], indices[count - 1]);
-        poly = Basis::divide_round_last(
-            poly,
-            &context.tables(kept.iter().copied()),
-            &context.inverses_of(last, kept[..count - 1].iter().copied()),
-        );
+/// Constants to divide by a product D of primes with rounding.
+#[derive(Debug)]
+struct Division {
+    /// From the primes of D to the data primes that are kept.
+    extension: Extension,
+    /// 1/D modulo those.
+    inverses: Vec<Shoup>,
+}
+
+impl Division {
+    fn new(by: &[Modulus], kept: &[Modulus]) -> Self {
+        let inverse = |m: &Modulus| m.shoup(m.inv(product(by, m)));
+        Self { extension: Extension::new(by, kept), inverses: kept.iter().map(inverse).collect() }
+    }
+}
+
+fn product(factors: &[Modulus], modulus: &Modulus) -> u64 {
+    factors.iter().fold(1, |product, p| modulus.mul(product, modulus.reduce(p.value())))
+}
+
+impl SwitchTables {
+    /// `None` without special primes.
+    pub(crate) fn new(basis: &Basis, data_count: usize) -> Option<Self> {
+        let all: Vec<Modulus> = basis.moduli().copied().collect();
+        let (data, special) = all.split_at(data_count);
+        if special.is_empty() {
+            return None;
+        }
+        let digits = data
+            .chunks(special.len())
+            .map(|group| (1..=group.len()).map(|s| Extension::new(&group[..s], &all)).collect())
+            .collect();
+        let special_and =
+            (0..data_count).map(|l| Division::new(&[&data[l..=l], special].concat(), &data[..l])).collect();
+        Some(Self {
+            digits,
+            special: Division::new(special, data),
+            special_and,
+            special_product: data.iter().map(|m| m.shoup(product(special, m))).collect(),
+        })
+    }
+}
+
+/// The data primes of each digit of a ciphertext or key at a level.
+pub(crate) fn digit_groups(context: &Context, level: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    let alpha = context.special_count().max(1);
+    (0..=level).step_by(alpha).map(move |start| start..(start + alpha).min(level + 1))
+}
+
+/// Place in the whole chain of limb `place` of a polynomial over the data primes of a level and the special primes.
+#[inline]
+pub(crate) fn prime_index(context: &Context, level: usize, place: usize) -> usize {
+    if place <= level { place } else { place - level - 1 + context.data_count() }
+}
+
+/// Limbs of a polynomial over the data primes of a level and the special primes.
+pub(crate) fn extended_limbs(context: &Context, level: usize) -> usize {
+    level + 1 + context.special_count()
+}
+
+/// A polynomial cut into digits, ready to be lifted to any prime.
+///
+/// Digit j is the input modulo the product D_j of its group, *centered*: of size at most D_j/2 (1 + s · 2^-29) for a group of
+/// s primes. SEAL takes it in [0, D_j), whose non-zero mean puts an error into slot 0 two orders of magnitude above the
+/// median. Keys are the same for both.
+struct Decomposition<'a> {
+    context: &'a Context,
+    input: &'a Poly<Ntt>,
+    digits: Vec<(Range<usize>, &'a Extension, Prepared)>,
+}
+
+impl<'a> Decomposition<'a> {
+    /// Cost: an inverse NTT for each limb.
+    fn new(context: &'a Context, tables: &'a SwitchTables, input: &'a Poly<Ntt>) -> Self {
+        let basis = context.basis();
+        let digits = digit_groups(context, input.limbs() - 1)
+            .zip(&tables.digits)
+            .map(|(group, extensions)| {
+                let extension = &extensions[group.len() - 1];
+                let prepared = extension.prepare(context.degree(), |i, limb| {
+                    limb.copy_from_slice(input.limb(group.start + i));
+                    basis.table(group.start + i).inverse(limb);
+                });
+                (group, extension, prepared)
+            })
+            .collect();
+        Self { context, input, digits }
+    }
+
+    /// Writes digit j modulo prime t in NTT form, unless the input holds it already.
+    fn lift(&self, j: usize, t: usize, out: &mut [u64]) {
+        let (group, extension, prepared) = &self.digits[j];
+        if !group.contains(&t) {
+            extension.lift(prepared, t, out);
+            self.context.basis().table(t).forward(out);
+        }
+    }
+
+    /// Digit j modulo prime t, where `lifted` is what [`lift`](Self::lift) wrote.
+    fn digit<'b>(&'b self, j: usize, t: usize, lifted: &'b [u64]) -> &'b [u64] {
+        if self.digits[j].0.contains(&t) { self.input.limb(t) } else { lifted }
+    }
+}
+
+/// All digits of a polynomial over the data primes of its level and the special primes.
+///
+/// Cost for m limbs and k special primes in d digits: m inverse NTTs and d (m + k) - m forward NTTs.
+pub(crate) fn decompose(context: &Context, tables: &SwitchTables, input: &Poly<Ntt>) -> Vec<Poly<Ntt>> {
+    let level = input.limbs() - 1;
+    let decomposition = Decomposition::new(context, tables, input);
+    (0..decomposition.digits.len())
+        .map(|j| {
+            let mut digit = Poly::zero(context.degree(), extended_limbs(context, level));
+            for (place, limb) in digit.iter_mut().enumerate() {
+                let t = prime_index(context, level, place);
+                if decomposition.digits[j].0.contains(&t) {
+                    limb.copy_from_slice(input.limb(t));
+                } else {
+                    decomposition.lift(j, t, limb);
+                }
+            }
+            digit
+        })
+        .collect()
+}
+
+/// Re-encrypts `input · s'` under s, times P: over the data primes of the input's level and the special primes.
+///
+/// The key must reach the level of the input. Noise: a sum over digits of digit · error, each of variance
+/// N · D_j²/12 · 10.5. Cost: as [`decompose`], and 2 d (m + k) products a coefficient.
+pub(crate) fn switch_extended(
+    context: &Context,
+    tables: &SwitchTables,
+    input: &Poly<Ntt>,
+    key: &SwitchKey,
+) -> [Poly<Ntt>; 2] {
+    let level = input.limbs() - 1;
+    let decomposition = Decomposition::new(context, tables, input);
+    let count = decomposition.digits.len();
+    let mut lifted = Poly::<Ntt>::zero(context.degree(), count);
+    let mut sums = [(); 2].map(|()| Poly::zero(context.degree(), extended_limbs(context, level)));
+    for place in 0..extended_limbs(context, level) {
+        let t = prime_index(context, level, place);
+        for (j, out) in lifted.iter_mut().enumerate() {
+            decomposition.lift(j, t, out);
+        }
+        let digit = |j: usize| decomposition.digit(j, t, lifted.limb(j));
+        multiply_key(context, key, (level, place), count, digit, &mut sums);
+    }
+    sums
+}
+
+/// [`switch_extended`] of digits that are there already.
+pub(crate) fn switch_digits(
+    context: &Context,
+    digits: &[Poly<Ntt>],
+    level: usize,
+    key: &SwitchKey,
+) -> [Poly<Ntt>; 2] {
+    let mut sums = [(); 2].map(|()| Poly::zero(context.degree(), extended_limbs(context, level)));
+    for place in 0..extended_limbs(context, level) {
+        let digit = |j: usize| digits[j].limb(place);
+        multiply_key(context, key, (level, place), digits.len(), digit, &mut sums);
+    }
+    sums
+}
+
+/// Adds the sum of digits times key to one limb of both sums.
+fn multiply_key<'a>(
+    context: &Context,
+    key: &'a SwitchKey,
+    (level, place): (usize, usize),
+    digits: usize,
+    digit: impl Fn(usize) -> &'a [u64],
+    [first, second]: &mut [Poly<Ntt>; 2],
+) {
+    let modulus = context.basis().modulus(prime_index(context, level, place));
+    let in_key = if place <= level { place } else { place + key.level - level };
+    let mut terms = [(&[][..], &[][..], &[][..]); 64];
+    for (j, (term, key)) in terms.iter_mut().zip(&key.digits[..digits]).enumerate() {
+        *term = (digit(j), key.b.limb(in_key), key.a.limb(in_key));
+    }
+    sums::dot_pair((first.limb_mut(place), second.limb_mut(place)), &terms[..digits], modulus);
+}
+
+/// Divides by all special primes at once, with rounding to the nearest: `poly` is over `limbs` data primes and the special
+/// primes, the result over those data primes. With one special prime the rounding is SEAL's; with k of them, numbers within
+/// k · 2^-30 of a half may go to the farther neighbor.
+///
+/// Cost: k inverse NTTs and one NTT for each limb kept.
+pub(crate) fn divide_by_special(context: &Context, poly: Poly<Ntt>, limbs: usize) -> Poly<Ntt> {
+    match context.switching() {
+        Some(tables) => divide(context, &tables.special, poly, limbs),
+        None => poly,
+    }
+}
+
+/// [`divide_by_special`] and a rescaling in one division, with one rounding: by P and the last of the data primes.
+///
+/// Cost: k + 1 inverse NTTs and one NTT for each limb kept.
+pub(crate) fn divide_by_special_and_last(
+    context: &Context,
+    tables: &SwitchTables,
+    poly: Poly<Ntt>,
+    limbs: usize,
+) -> Poly<Ntt> {
+    divide(context, &tables.special_and[limbs - 1], poly, limbs - 1)
+}
+
+/// The primes divided by are the limbs from `kept` on.
+fn divide(context: &Context, division: &Division, mut poly: Poly<Ntt>, kept: usize) -> Poly<Ntt> {
+    let basis = context.basis();
+    let degree = context.degree();
+    let divisors = division.extension.sources();
+    // The last of them are special primes; the one before, if any, is the data prime `kept`.
+    let prime = |i: usize| {
+        let from_end = divisors - i;
+        if from_end <= context.special_count() { basis.len() - from_end } else { kept }
+    };
+    let remainder = division.extension.prepare(degree, |i, limb| {
+        limb.copy_from_slice(poly.limb(kept + i));
+        basis.table(prime(i)).inverse(limb);
+    });
+    poly.truncate(kept);
+    let mut lifted = Poly::<Ntt>::zero(degree, 1);
+    let lifted = lifted.limb_mut(0);
+    for (i, (limb, inverse)) in poly.iter_mut().zip(&division.inverses).enumerate() {
+        let modulus = basis.modulus(i);
+        division.extension.lift(&remainder, i, lifted);
+        basis.table(i).forward(lifted);
+        kernel::sub_assign(limb, lifted, modulus);
+        kernel::mul_scalar_assign(limb, *inverse, modulus);
     }
     poly
+}
+
+/// P · p over the data primes of the level of `p` and the special primes, where it is zero.
+pub(crate) fn times_special(context: &Context, tables: &SwitchTables, p: &Poly<Ntt>) -> Poly<Ntt> {
+    let mut out = Poly::zero(context.degree(), extended_limbs(context, p.limbs() - 1));
+    add_times_special(context, tables, &mut out, p);
+    out
+}
+
+/// out += P · p, over the data primes of the level of `p` and the special primes.
+pub(crate) fn add_times_special(
+    context: &Context,
+    tables: &SwitchTables,
+    out: &mut Poly<Ntt>,
+    p: &Poly<Ntt>,
+) {
+    for (i, (out, limb)) in out.iter_mut().zip(p.iter()).enumerate() {
+        kernel::mul_scalar_add_assign(out, limb, tables.special_product[i], context.basis().modulus(i));
+    }
 }

@@ -10,6 +10,10 @@
 
 use hei_ring::sample::ERROR_STD;
 
+use crate::context::Context;
+use crate::keyswitch::digit_groups;
+use crate::security::log2_product;
+
 /// Standard deviations at which a Gaussian coordinate is bounded: exceeded once in 10^10.
 pub const GAUSSIAN_SIGMAS: f64 = 6.5;
 
@@ -63,12 +67,50 @@ impl Noise {
         direct.times(libm::exp2(-log2_special)).plus(Self::rounding(degree))
     }
 
-    /// What a key switch adds: centered digits of the given primes times errors, over P, plus the rounding.
-    pub fn key_switch(degree: usize, digit_primes: &[u64], log2_special: f64) -> Self {
-        let p = libm::exp2(log2_special);
-        let sum: f64 = digit_primes.iter().map(|q| (*q as f64 / p) * (*q as f64 / p) / 12.0).sum();
-        let product = ERROR_STD * libm::sqrt(degree as f64 * sum);
-        Self { additive: 0.0, product }.plus(Self::rounding(degree))
+    /// What a key switch leaves before its division by P, in units of the result: centered digits times errors over P.
+    ///
+    /// `log2_digits` holds log2 of the product of primes of each digit. A digit is uniform up to half of it.
+    pub fn key_switch_sum(degree: usize, log2_digits: &[f64], log2_special: f64) -> Self {
+        let sum: f64 = log2_digits.iter().map(|d| libm::exp2(2.0 * (d - log2_special)) / 12.0).sum();
+        Self { additive: 0.0, product: ERROR_STD * libm::sqrt(degree as f64 * sum) }
+    }
+
+    /// What a key switch adds: [`key_switch_sum`](Self::key_switch_sum), and the rounding of the division by P.
+    pub fn key_switch(degree: usize, log2_digits: &[f64], log2_special: f64) -> Self {
+        Self::key_switch_sum(degree, log2_digits, log2_special).plus(Self::rounding(degree))
+    }
+
+    /// [`key_switch`](Self::key_switch) of a ciphertext at a level.
+    pub fn key_switch_at(context: &Context, level: usize) -> Self {
+        Self::key_switch_sum_at(context, level).plus(Self::rounding(context.degree()))
+    }
+
+    /// [`key_switch_sum`](Self::key_switch_sum) of a ciphertext at a level.
+    pub fn key_switch_sum_at(context: &Context, level: usize) -> Self {
+        let digits: Vec<f64> = digit_groups(context, level)
+            .map(|group| log2_product(group.map(|i| context.basis().modulus(i).value())))
+            .collect();
+        let special = log2_product(context.special_moduli().map(|p| p.value()));
+        Self::key_switch_sum(context.degree(), &digits, special)
+    }
+
+    /// The product of a value of size up to `bound` in every slot, encoded at `scale`, with this noise: a slot of it is
+    /// multiplied by the number there.
+    #[must_use]
+    pub fn times_values(self, bound: f64, scale: f64) -> Self {
+        self.times(bound * scale)
+    }
+
+    /// A product of two ciphertexts of values up to `left` and `right`, at their scales: each value meets the other's noise.
+    /// The product of both noises is neglected, as it is smaller by a scale.
+    pub fn multiply(left: (Self, f64, f64), right: (Self, f64, f64)) -> Self {
+        left.0.times_values(right.1, right.2).plus(right.0.times_values(left.1, left.2))
+    }
+
+    /// A rescaling by a prime: the noise divided, and a rounding.
+    #[must_use]
+    pub fn rescale(self, degree: usize, prime: u64) -> Self {
+        self.times(1.0 / prime as f64).plus(Self::rounding(degree))
     }
 
     /// Both noises at once, independent of each other.

@@ -5,18 +5,21 @@ use std::sync::Arc;
 use hei_ckks::insecure_testing::{InsecureParameters, SeededRandomness};
 use hei_ckks::noise::Noise;
 use hei_ckks::{Ciphertext, Context, Encoder, Evaluator, EvaluatorError, ParametersLiteral, SecretKey};
-use hei_ring::{GaloisElement, Modulus};
+use hei_ring::GaloisElement;
 
 /// (degree, chain, special primes, log2 scale)
-const SETS: [(usize, &[u32], usize, i32); 9] = [
+const SETS: [(usize, &[u32], usize, i32); 12] = [
     (1024, &[40, 30, 30, 40], 1, 30),
     (2048, &[50, 35, 35, 50], 1, 33),
     (4096, &[36, 34, 36], 1, 30),
     (8192, &[60, 40, 40, 60], 1, 40),
     (8192, &[47, 40, 40, 45, 45], 2, 38),
+    (8192, &[45, 40, 40, 40, 45, 45], 2, 38),
+    (4096, &[50, 33, 34, 33, 34, 60, 60], 2, 32),
     (16384, &[60, 30, 30, 60], 1, 30),
     (16384, &[50, 40, 40, 40, 50], 1, 38),
     (32768, &[60, 45, 45, 60], 1, 42),
+    (32768, &[50, 47, 47, 47, 47, 47, 47, 47, 47, 47, 47, 47, 50, 50, 50, 50, 50], 5, 45),
     (65536, &[60, 45, 60], 1, 42),
 ];
 
@@ -109,8 +112,7 @@ impl Fixture {
     }
 
     fn switch_noise(&self, level: usize) -> Noise {
-        let primes: Vec<u64> = self.context.data_moduli().take(level + 1).map(Modulus::value).collect();
-        Noise::key_switch(self.degree(), &primes, self.special_bits())
+        Noise::key_switch_at(&self.context, level)
     }
 }
 

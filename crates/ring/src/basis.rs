@@ -99,6 +99,15 @@ impl Basis {
         self.each(a, |table, limb| kernel::neg_assign(limb, table.modulus()));
     }
 
+    /// a += a.
+    pub fn double_assign<F: Form>(&self, a: &mut Poly<F>) {
+        self.each(a, |table, limb| {
+            for x in limb {
+                *x = table.modulus().add(*x, *x);
+            }
+        });
+    }
+
     /// a *= b, a product of polynomials because both are in the NTT domain.
     ///
     /// # Panics
