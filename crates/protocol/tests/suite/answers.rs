@@ -3,14 +3,11 @@
 use crate::jobs::checked;
 use hei_protocol::limits::LimitName;
 use hei_protocol::messages::{
-    BodyFormat, Health, Job, JobError, ModelCard, PlainResponse, Ready,
-    Service, from_json, to_json,
+    BodyFormat, Health, Job, JobError, ModelCard, PlainResponse, Ready, Service, from_json, to_json,
 };
 use hei_protocol::problem::{IncompatibleReason, InvalidReason, ReceivedProblem};
 use hei_protocol::schema::Response;
-use hei_protocol::{
-    JobErrorCode, JobId, Limits, Problem, ProblemCode, RequestId, Timestamp,
-};
+use hei_protocol::{JobErrorCode, JobId, Limits, Problem, ProblemCode, RequestId, Timestamp};
 use serde_json::json;
 
 #[test]

@@ -110,7 +110,8 @@ fn long_texts_are_borrowed_not_copied() {
 
 #[test]
 fn numbers_survive_writing_and_reading_bit_for_bit() {
-    for value in [0.1, 1.0 / 3.0, f64::MIN_POSITIVE, 5e-324, f64::MAX, -2.225_073_858_507_201e-308, 0.000429074]
+    for value in
+        [0.1, 1.0 / 3.0, f64::MIN_POSITIVE, 5e-324, f64::MAX, -2.225_073_858_507_201e-308, 0.000429074]
     {
         let written = write(&Value::Number(Number::Float(value))).unwrap();
         let read = parse(&written).unwrap().as_f64().unwrap();

@@ -1,13 +1,12 @@
 //! Jobs: what we write validates and reads back.
 
 use hei_protocol::messages::{
-    BodyFormat, Diagnostics, InferAccepted, Job, JobResult, JobState, JobStatus, MessageError, PayloadReference, ResultPayload,
+    BodyFormat, Diagnostics, InferAccepted, Job, JobResult, JobState, JobStatus, MessageError,
+    PayloadReference, ResultPayload,
 };
 use hei_protocol::problem::ReceivedProblem;
 use hei_protocol::schema::Response;
-use hei_protocol::{
-    Encoding, EncodingError, JobErrorCode, JobId, KeyId, Timestamp,
-};
+use hei_protocol::{Encoding, EncodingError, JobErrorCode, JobId, KeyId, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -1,13 +1,10 @@
 //! Discovery: the closed shape, the open list, cards and keys.
 
 use crate::jobs::checked;
-use hei_protocol::manifest::Layout;
-use hei_protocol::messages::{
-    Keys,
-    ListModels, ModelCard, Models, from_json, to_json,
-};
-use hei_protocol::schema::Response;
 use hei_protocol::Limits;
+use hei_protocol::manifest::Layout;
+use hei_protocol::messages::{Keys, ListModels, ModelCard, Models, from_json, to_json};
+use hei_protocol::schema::Response;
 use serde_json::{Value, json};
 
 /// The closed schema that the reference project's clients carry, its facts written down again here: names, types,

@@ -1,6 +1,5 @@
 //! One refused and one accepted instance per keyword of every request schema, made from the schema.
 
-
 use hei_protocol::messages::{BodyFormat, InferRequest, parse};
 use hei_protocol::schema::{check_infer_request, check_plain_request};
 use serde_json::{Value, json};

@@ -37,7 +37,9 @@ fn refused_at(body: &Value) -> Vec<(String, &'static str)> {
 
 #[test]
 fn reads_a_request_of_the_reference_client() {
-    let body = crate::common::example("infer.request.minimal");
+    let inputs: Vec<Value> = (0..8).map(|_| json!({"encoding": "hex", "payload": "68656931"})).collect();
+    let body =
+        json!({"model_id": "logistic_v1", "version": "1.0.0", "inputs": inputs, "batch_size": 1}).to_string();
     let request = InferRequest::parse(BodyFormat::Json, body.as_bytes(), None).unwrap();
     assert_eq!(request.model_id.as_str(), "logistic_v1");
     assert_eq!((request.batch_size, request.inputs.len()), (1, 8));
