@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ciphertexts;
 mod connections;
 mod discovery;
 mod flow;

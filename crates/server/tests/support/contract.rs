@@ -85,10 +85,11 @@ fn read(document: &str) -> Contract {
 
 impl Contract {
     /// The operation a request means: `HEAD` means `GET`.
-    fn operation(&self, request: &Request) -> Option<(&(String, String), &BTreeMap<u16, Declared>)> {
+    fn operation(&self, request: &Request) -> Option<&BTreeMap<u16, Declared>> {
         let method = if request.method == "HEAD" { "GET" } else { &request.method };
         let path = request.target.split('?').next().unwrap();
-        self.operations.iter().find(|((declared, template), _)| declared == method && fits(template, path))
+        let means = |(declared, template): &(String, String)| declared == method && fits(template, path);
+        self.operations.iter().find(|(name, _)| means(name)).map(|(_, responses)| responses)
     }
 }
 
@@ -112,7 +113,7 @@ pub fn check(request: &Request, reply: &Reply) {
     assert_eq!(request_id.len(), 36, "{about}");
     let media = reply.header("content-type").unwrap_or_default();
     let operation = CONTRACT.operation(request);
-    let declared = operation.and_then(|(_, responses)| responses.get(&reply.status));
+    let declared = operation.and_then(|responses| responses.get(&reply.status));
 
     if reply.status >= 400 {
         assert_eq!(media, "application/problem+json", "{about}");
