@@ -30,8 +30,8 @@ pub(crate) enum Command {
 
 /// Serve compiled models over HTTP.
 ///
-/// Prints one line with the address once it listens, and serves until it is interrupted or terminated; running
-/// jobs are finished first.
+/// Prints one line with the address once it listens, and serves until it is interrupted or terminated;
+/// running jobs are finished first.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -80,7 +80,7 @@ pub(crate) struct Remote {
     /// The server.
     #[arg(long, value_name = "URL", env = "HEI_URL", default_value = "http://127.0.0.1:8000")]
     pub(crate) url: String,
-    /// File that holds a bearer token (readable by its owner only).
+    /// File that holds a bearer token, and nothing else.
     #[arg(long, value_name = "FILE", env = "HEI_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,
 }
@@ -101,7 +101,8 @@ pub(crate) struct Models {
 
 /// Compile a registry entry into a model file.
 ///
-/// Chooses parameters, compiles one plan per layout, and reports what it means for security, bytes and precision.
+/// Chooses parameters, compiles one plan per layout, and reports what it means for security, bytes and
+/// precision.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -155,9 +156,9 @@ pub(crate) enum EncodingArg {
 
 /// Encrypt rows, have a server evaluate a model on them, decrypt the answers.
 ///
-/// Rows are comma-separated numbers, one row a line, with or without a header line. With a header, columns are
-/// taken by the model's feature names, and other columns are not read. Features are given as they were measured:
-/// the scaling on the model card is applied here.
+/// Rows are comma-separated numbers, one row a line, with or without a header line. With a header, columns
+/// are taken by the model's feature names, and other columns are not read. Features are given as they were
+/// measured: the scaling on the model card is applied here.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -211,8 +212,8 @@ pub(crate) struct Passphrase {
 
 /// Make, list and remove secret keys.
 ///
-/// Calls make a fresh key each by default and store nothing; a stored key is for those who want to decrypt later
-/// or elsewhere. Key files are readable by their owner only.
+/// Calls make a fresh key each by default and store nothing; a stored key is for those who want to decrypt
+/// later or elsewhere. Key files are readable by their owner only.
 #[derive(Debug, Args)]
 pub(crate) struct Keys {
     #[command(subcommand)]
@@ -315,8 +316,8 @@ pub(crate) struct Inspect {
 
 /// Run the whole flow on real data, with the server in a process of its own.
 ///
-/// Starts a server, makes keys, encrypts held-out breast-cancer rows, submits them, waits, decrypts, and compares
-/// with the cleartext model. Succeeds only if every row agrees.
+/// Starts a server, makes keys, encrypts held-out breast-cancer rows, submits them, waits, decrypts, and
+/// compares with the cleartext model. Succeeds only if every row agrees.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -332,7 +333,8 @@ pub(crate) struct Demo {
     pub(crate) json: bool,
 }
 
-/// Check this machine: processor features, the kernel chosen, randomness, and a round trip through encryption.
+/// Check this machine: processor features, the kernel chosen, randomness, and a round trip through
+/// encryption.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

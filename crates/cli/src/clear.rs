@@ -11,8 +11,8 @@ pub(crate) fn scaled(features: &[Feature], rows: &[Vec<f64>]) -> Vec<Vec<f64>> {
     rows.iter().map(|row| row.iter().zip(features).map(scale).collect()).collect()
 }
 
-/// The registry polynomial of w·x + b, for every row, in doubles and from the entry's own weights: not from the
-/// compiled plan, whose rounding is part of what is measured.
+/// The registry polynomial of w·x + b, for every row, in doubles and from the entry's own weights: not from
+/// the compiled plan, whose rounding is part of what is measured.
 pub(crate) fn values(manifest: &Manifest, terms: &Terms, rows: &[Vec<f64>]) -> Result<Vec<f64>, Failure> {
     let entry = &manifest.entry;
     let missing = || Failure::new(Exit::Local, format!("{} has no weights in its file", entry.model_id));

@@ -34,8 +34,8 @@ pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Parses rows of `names.len()` features. The first line is a header if any of its cells is not a number; empty lines
-/// and lines that start with `#` are skipped.
+/// Parses rows of `names.len()` features. The first line is a header if any of its cells is not a number;
+/// empty lines and lines that start with `#` are skipped.
 pub(crate) fn parse(text: &str, names: &[String]) -> Result<Rows, Failure> {
     let bad = |message: String| Failure::new(Exit::Local, message);
     let mut columns: Vec<usize> = (0..names.len()).collect();

@@ -65,7 +65,8 @@ pub(crate) fn run(args: &Infer) -> Outcome {
         output::progress(format_args!("rows {} to {last} of {}", first + 1, rows.values.len()));
         let called = match remote::call(&client, &session, &rows.values[first..last], options) {
             Ok(called) => called,
-            // The model changed under us: read its card again, once, and only go on if it really is another one.
+            // The model changed under us: read its card again, once, and only go on if it really is another
+            // one.
             Err(failure) if !refreshed && asks_to_refresh(&failure) => {
                 refreshed = true;
                 let again = open(&client, args, key.as_ref())?;

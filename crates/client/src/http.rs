@@ -1,7 +1,7 @@
 //! The protocol over blocking HTTP: discover, submit, wait, fetch.
 //!
-//! Every answer has a ceiling before it is read; redirects are not followed; a bearer token goes to the origin it
-//! was given for and to no other; what a server writes is escaped before anybody sees it.
+//! Every answer has a ceiling before it is read; redirects are not followed; a bearer token goes to the
+//! origin it was given for and to no other; what a server writes is escaped before anybody sees it.
 
 mod exchange;
 mod problem;
@@ -153,8 +153,8 @@ impl HttpClient {
         self.json("/models?view=all", CATALOG_LIMIT).and_then(|body| message(&body))
     }
 
-    /// `GET /models/{id}/versions/{version}`: a model's card, as the JSON a [`Session`](crate::session::Session)
-    /// takes. A card of another model than the one asked for is refused.
+    /// `GET /models/{id}/versions/{version}`: a model's card, as the JSON a
+    /// [`Session`](crate::session::Session) takes. A card of another model than the one asked for is refused.
     ///
     /// # Errors
     /// [`HttpError`].
@@ -208,8 +208,8 @@ impl HttpClient {
         InferAccepted::from_value(&tree).map_err(|_| MALFORMED)
     }
 
-    /// Long-polls `GET /jobs/{id}` until the job is done. Octets are asked for by reference; a server that sends
-    /// them inline may send `limit` of them.
+    /// Long-polls `GET /jobs/{id}` until the job is done. Octets are asked for by reference; a server that
+    /// sends them inline may send `limit` of them.
     ///
     /// # Errors
     /// [`HttpError::JobFailed`] with the job's own code.
@@ -258,10 +258,12 @@ impl HttpClient {
         }
     }
 
-    /// The result's octets, at most `limit` of them: those the job carried, or `GET /jobs/{id}/result`. Fetch once.
+    /// The result's octets, at most `limit` of them: those the job carried, or `GET /jobs/{id}/result`. Fetch
+    /// once.
     ///
     /// # Errors
-    /// [`HttpError::TooLarge`] when there are more; [`HttpError::Unexpected`] when they are not those announced.
+    /// [`HttpError::TooLarge`] when there are more; [`HttpError::Unexpected`] when they are not those
+    /// announced.
     pub fn result(&self, finished: Finished, limit: u64) -> Result<Vec<u8>, HttpError> {
         let reference = match finished.result.payload {
             ResultPayload::Inline(octets) if octets.len() as u64 <= limit => return Ok(octets),

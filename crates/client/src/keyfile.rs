@@ -1,7 +1,7 @@
 //! Secret keys as bytes: a bare `hei/1` container of kind secret-key, or that container under a passphrase.
 //!
-//! Nothing here touches a disk: an application keeps the bytes where it keeps secrets. Key files under the user's
-//! data directory are the `store` module's work.
+//! Nothing here touches a disk: an application keeps the bytes where it keeps secrets. Key files under the
+//! user's data directory are the `store` module's work.
 
 mod lock;
 

@@ -5,10 +5,10 @@
 //!                                     reply bytes + Pending -> Scores
 //! ```
 //!
-//! The server's word is not taken for anything that can be checked here: parameters are recomputed from the primes
-//! and held against the security table, and a reply is accepted only in exactly the shape the card announced when
-//! the session was made. Whatever fails after decryption is one error without detail, because a server must not
-//! learn from a client's reaction (ia.cr/2022/706 and others).
+//! The server's word is not taken for anything that can be checked here: parameters are recomputed from the
+//! primes and held against the security table, and a reply is accepted only in exactly the shape the card
+//! announced when the session was made. Whatever fails after decryption is one error without detail, because
+//! a server must not learn from a client's reaction (ia.cr/2022/706 and others).
 
 mod features;
 mod reply;
@@ -112,8 +112,8 @@ enum Key {
 }
 
 impl Session {
-    /// Checks a model card and makes the keys its layout asks for: none that outlive a request where no evaluation
-    /// keys are needed.
+    /// Checks a model card and makes the keys its layout asks for: none that outlive a request where no
+    /// evaluation keys are needed.
     ///
     /// # Errors
     /// [`SessionError::Card`] when parameters are weak, unknown or inconsistent.
@@ -124,7 +124,8 @@ impl Session {
     /// A session with a stored secret key ([`keyfile`]).
     ///
     /// # Errors
-    /// As [`Session::new`], and [`SessionError::Key`] when the key is for other parameters or cannot be opened.
+    /// As [`Session::new`], and [`SessionError::Key`] when the key is for other parameters or cannot be
+    /// opened.
     pub fn with_secret_key(
         card: &[u8],
         layout: Layout,
@@ -169,8 +170,8 @@ impl Session {
         }))
     }
 
-    /// What is needed to open the reply to a request of `batch` rows that somebody else encrypted under this key, for
-    /// instance with its public key.
+    /// What is needed to open the reply to a request of `batch` rows that somebody else encrypted under this
+    /// key, for instance with its public key.
     ///
     /// # Errors
     /// [`SessionError::Rows`] for a batch the model does not take; [`SessionError::Format`].

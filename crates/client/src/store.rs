@@ -109,7 +109,8 @@ impl KeyStore {
         Ok(self.directory.join(format!("{name}.{SUFFIX}")))
     }
 
-    /// Writes a key: a temporary file of mode 0600, synced, then renamed into place, and the directory synced.
+    /// Writes a key: a temporary file of mode 0600, synced, then renamed into place, and the directory
+    /// synced.
     pub fn save(&self, name: &str, bytes: &[u8], overwrite: Overwrite) -> Result<PathBuf, StoreError> {
         let path = self.path(name)?;
         create_private_directory(&self.directory).map_err(at(&self.directory))?;

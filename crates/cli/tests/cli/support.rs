@@ -148,7 +148,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It stops when its standard input closes, and drains; a test that failed is not made to wait for a hang.
+        // It stops when its standard input closes, and drains; a test that failed is not made to wait for a
+        // hang.
         drop(self.child.stdin.take());
         if std::thread::panicking() {
             let _ = self.child.kill();

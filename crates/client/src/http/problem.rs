@@ -51,7 +51,8 @@ impl fmt::Debug for ServerText {
     }
 }
 
-/// Reads a refusal. Where no problem document came, a gateway probably answered: its statuses are worth a retry.
+/// Reads a refusal. Where no problem document came, a gateway probably answered: its statuses are worth a
+/// retry.
 pub(super) fn read(status: u16, body: &[u8]) -> ReceivedProblem {
     let mut problem = ReceivedProblem::from_json(status, body);
     if problem.code.is_empty() {

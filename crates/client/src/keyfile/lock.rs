@@ -16,8 +16,8 @@
 //! | 76 | 24 | nonce |
 //! | 100 | length + 16 | ciphertext and tag |
 //!
-//! The first 100 bytes are authenticated as associated data. A key file is opened where its owner works, but it
-//! may have been swapped: the cost fields are bounded before anything is derived from them.
+//! The first 100 bytes are authenticated as associated data. A key file is opened where its owner works, but
+//! it may have been swapped: the cost fields are bounded before anything is derived from them.
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};

@@ -67,7 +67,8 @@ fn two_locked_files_of_one_key_share_neither_salt_nor_nonce() {
 fn every_changed_byte_is_noticed() {
     let parameters = parameters(&[50]);
     let file = write(&key(&parameters), parameters.context(), Some(b"p"), &mut OsRandomness).unwrap();
-    // Cost fields either fall outside their bounds or change the derivation; one of each suffices, it is slow.
+    // Cost fields either fall outside their bounds or change the derivation; one of each suffices, it is
+    // slow.
     for at in [0, 8, 9, 10, 11, 13, 16, 20, 24, 28, 59, 60, 75, 76, 99, 100, file.len() / 2, file.len() - 1] {
         let mut changed = file.to_vec();
         changed[at] ^= 1;

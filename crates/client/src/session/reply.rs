@@ -14,7 +14,8 @@ impl Session {
         self.reply_shape(pending).map_or(0, |shape| shape.max_encoded_len(pending.format))
     }
 
-    /// Whether what a server says of a result is about this request: model, version, parameters, the whole batch.
+    /// Whether what a server says of a result is about this request: model, version, parameters, the whole
+    /// batch.
     ///
     /// # Errors
     /// [`SessionError::Reply`].
@@ -32,9 +33,9 @@ impl Session {
 
     /// Decrypts the octets of a result.
     ///
-    /// Accepted is exactly what the card announced: format, parameters, level, scale, parts, a mask that is not
-    /// zero, no seed, nothing trailing; after decryption, every value inside the model's output bound and nothing
-    /// where nothing belongs.
+    /// Accepted is exactly what the card announced: format, parameters, level, scale, parts, a mask that is
+    /// not zero, no seed, nothing trailing; after decryption, every value inside the model's output bound and
+    /// nothing where nothing belongs.
     ///
     /// # Errors
     /// [`SessionError::Reply`] for whatever is wrong with the reply.
@@ -84,8 +85,8 @@ impl Session {
         })
     }
 
-    /// The first `batch` slots, and whether the others are what they must be: real, and all the same, since they
-    /// all are the model's value of a row of zeros.
+    /// The first `batch` slots, and whether the others are what they must be: real, and all the same, since
+    /// they all are the model's value of a row of zeros.
     fn open_slots(&self, key: &SecretKey, reply: &Ciphertext, batch: usize) -> Option<(Vec<f64>, bool)> {
         let plaintext = key.decrypt(reply).ok()?;
         let slots = Zeroizing::new(Encoder::new(self.parameters().context()).decode_complex(&plaintext));

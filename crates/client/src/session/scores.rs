@@ -4,9 +4,9 @@ use zeroize::Zeroizing;
 
 /// Decrypted model values, one per row. Wiped when dropped.
 ///
-/// There is no `Debug`, `Display` or serialization, so that none is logged by accident: whoever sees a decrypted
-/// value together with the ciphertext can solve for the secret key (ia.cr/2020/1533). Results are for the key
-/// holder.
+/// There is no `Debug`, `Display` or serialization, so that none is logged by accident: whoever sees a
+/// decrypted value together with the ciphertext can solve for the secret key (ia.cr/2020/1533). Results are
+/// for the key holder.
 ///
 /// ```compile_fail
 /// fn print(scores: &hei_client::session::Scores) { println!("{scores:?}"); }

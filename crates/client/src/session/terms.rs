@@ -251,8 +251,8 @@ impl Terms {
     }
 }
 
-/// Exact parameters from the announced primes: prime, 1 modulo 2N, distinct, within the security table, and of the
-/// announced identity.
+/// Exact parameters from the announced primes: prime, 1 modulo 2N, distinct, within the security table, and
+/// of the announced identity.
 fn parameters(facts: &CardLayout) -> Result<Parameters, CardError> {
     let announced = &facts.parameters;
     let degree = usize::try_from(announced.poly_modulus_degree)

@@ -87,7 +87,8 @@ fn bytes_that_are_not_exactly_the_announced_container_are_refused() {
         }
         let longer = [honest.as_slice(), &[0]].concat();
         setting.refuses(format, &longer, "a trailing byte");
-        // Every header byte: magic, version, kind, params id, degree, limbs, parts, scale, form, lengths, ranges.
+        // Every header byte: magic, version, kind, params id, degree, limbs, parts, scale, form, lengths,
+        // ranges.
         let header = if format == Format::Hei { 72 } else { 97 };
         for at in 0..header {
             let mut other = honest.clone();
@@ -176,8 +177,8 @@ fn ciphertexts_of_the_right_shape_with_the_wrong_content_are_refused() {
     };
     let constant = vec![0.5; context.slots()];
     setting.refuses(Format::Hei, &encrypt(&constant, &stranger), "another key");
-    // Under the right key (a server that can encrypt), but not what the model gives: out of bound, or where nothing
-    // belongs. A value inside the bound in every slot is a lie no client can notice.
+    // Under the right key (a server that can encrypt), but not what the model gives: out of bound, or where
+    // nothing belongs. A value inside the bound in every slot is a lie no client can notice.
     let mut outside = constant.clone();
     outside[1] = 50.0;
     setting.refuses(Format::Hei, &encrypt(&outside, &setting.key), "a value out of bound");

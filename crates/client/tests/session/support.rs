@@ -39,7 +39,8 @@ impl Model {
         rows.iter().map(value).collect()
     }
 
-    /// What the server answers to a request body: decoded under every rule, evaluated, encoded in the same format.
+    /// What the server answers to a request body: decoded under every rule, evaluated, encoded in the same
+    /// format.
     pub(crate) fn answer(&self, body: &[u8], media: BodyFormat) -> Vec<u8> {
         let request = InferRequest::parse(media, body, None).unwrap();
         assert_eq!(request.model_id, self.card.model_id);
