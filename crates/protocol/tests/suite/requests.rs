@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use hei_protocol::encoding::EncodingError;
 use hei_protocol::messages::{BodyFormat, InferRequest, Input, PlainRequest, parse};
+use hei_protocol::schema::check_infer_request;
 use hei_protocol::{Encoding, KeyId, ModelId, ModelVersion, Problem, ProblemCode};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -288,5 +289,21 @@ proptest! {
         if let Ok(read) = InferRequest::parse(BodyFormat::Cbor, &body, None) {
             prop_assert_eq!(read.write(BodyFormat::Cbor).unwrap(), body);
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_schema_and_the_program_agree_on_versions(text in "v?[0-2](\\.[0-9]{1,3}){0,3}|[v0-2.x]{0,6}") {
+        let body = json!({"api_version": text, "model_id": "m", "version": "1", "batch_size": 1,
+            "inputs": [{"encoding": "hex", "payload": ""}]});
+        prop_assert_eq!(check_infer_request(&body).is_ok(), hei_protocol::version::check(&text).is_ok(), "{}", text);
+    }
+
+    #[test]
+    fn the_schema_and_the_program_agree_on_model_ids(text in "[a-z0-9][a-z0-9._-]{0,66}|[A-Za-z0-9._/ -]{0,6}") {
+        let body = json!({"model_id": text, "version": "1", "batch_size": 1,
+            "inputs": [{"encoding": "hex", "payload": ""}]});
+        prop_assert_eq!(check_infer_request(&body).is_ok(), ModelId::from_str(&text).is_ok(), "{}", text);
     }
 }
