@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 pub(crate) use submit::{Accepted, Submission};
 
-use crate::compute::{Compute, Lane};
+use crate::compute::{Compute, ComputeError, Lane};
 use crate::config::ServerConfig;
 use crate::id::Tenant;
 use crate::registry::{Document, Registry};
@@ -22,8 +22,19 @@ use crate::store::memory::{Capacity, MemoryStore};
 use crate::store::{JobState, Lookup, NoRoom, Store, StoreError};
 use crate::worker::{self, ServiceTime, Task, Workshop};
 
-/// The unit in which body octets are budgeted.
+/// The unit in which octets are budgeted.
 const BUDGET_UNIT: u64 = 1024;
+
+/// A budget of so many octets.
+fn budget(octets: u64) -> Arc<Semaphore> {
+    let units = usize::try_from(octets / BUDGET_UNIT).unwrap_or(usize::MAX);
+    Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS)))
+}
+
+/// The units that so many octets take.
+fn units(octets: u64) -> u32 {
+    u32::try_from(octets.div_ceil(BUDGET_UNIT)).unwrap_or(u32::MAX)
+}
 
 /// The running server, without its connections.
 pub(crate) struct App {
@@ -35,6 +46,7 @@ pub(crate) struct App {
     _queued: Arc<Mutex<mpsc::Receiver<Task>>>,
     workers: Mutex<JoinSet<()>>,
     body_budget: Arc<Semaphore>,
+    input_budget: Arc<Semaphore>,
     waiters: StdMutex<HashMap<Tenant, u32>>,
     draining: AtomicBool,
     service: Document,
@@ -61,7 +73,10 @@ impl App {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        let compute = Arc::new(Compute::start(threads, config.capacity.queued_jobs)?);
+        let workers_wanted = config.workers.unwrap_or(threads);
+        // Every worker has a place in its lane.
+        let places = config.capacity.queued_jobs.max(workers_wanted);
+        let compute = Arc::new(Compute::start(threads, places)?);
         let workshop = Arc::new(Workshop {
             store,
             compute,
@@ -71,11 +86,11 @@ impl App {
         let (sender, receiver) = mpsc::channel(config.capacity.queued_jobs.max(1));
         let receiver = Arc::new(Mutex::new(receiver));
         let mut workers = JoinSet::new();
-        for _ in 0..config.workers.unwrap_or(threads) {
+        for _ in 0..workers_wanted {
             workers.spawn(worker::work(Arc::clone(&workshop), Arc::clone(&receiver)));
         }
-        let budget = usize::try_from(config.capacity.buffered_body_bytes / BUDGET_UNIT).unwrap_or(usize::MAX);
-        let body_budget = Arc::new(Semaphore::new(budget.min(Semaphore::MAX_PERMITS)));
+        let body_budget = budget(config.capacity.buffered_body_bytes);
+        let input_budget = budget(config.capacity.queued_input_bytes);
         Ok(Arc::new(Self {
             config,
             registry,
@@ -84,6 +99,7 @@ impl App {
             _queued: receiver,
             workers: Mutex::new(workers),
             body_budget,
+            input_budget,
             waiters: StdMutex::default(),
             draining: AtomicBool::new(false),
             service,
@@ -147,14 +163,23 @@ impl App {
     pub(crate) async fn admit_body(&self, declared: Option<u64>) -> Result<OwnedSemaphorePermit, Problem> {
         let largest = self.config.limits.max_request_bytes;
         let octets = declared.map_or(largest, |declared| declared.min(largest));
-        let units = u32::try_from(octets.div_ceil(BUDGET_UNIT)).unwrap_or(u32::MAX);
-        let budget = Arc::clone(&self.body_budget).acquire_many_owned(units);
+        let budget = Arc::clone(&self.body_budget).acquire_many_owned(units(octets));
         match tokio::time::timeout(self.config.capacity.admission_wait, budget).await {
             Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => {
-                Err(Problem::new(ProblemCode::QueueFull).with_retry_after(self.retry_after().await))
-            }
+            Ok(Err(_)) | Err(_) => Err(self.queue_full().await),
         }
+    }
+
+    /// A share of the memory for inputs that wait for a worker.
+    async fn admit_inputs(&self, octets: u64) -> Result<OwnedSemaphorePermit, Problem> {
+        match Arc::clone(&self.input_budget).try_acquire_many_owned(units(octets)) {
+            Ok(share) => Ok(share),
+            Err(_) => Err(self.queue_full().await),
+        }
+    }
+
+    async fn queue_full(&self) -> Problem {
+        Problem::new(ProblemCode::QueueFull).with_retry_after(self.retry_after().await)
     }
 
     /// Whether a job of this tenant would be accepted now.
@@ -202,11 +227,8 @@ impl App {
             Err(error) => {
                 tracing::error!(%error, "work for a request did not finish");
                 Err(match error {
-                    crate::compute::ComputeError::Panicked => Problem::new(ProblemCode::InternalError),
-                    crate::compute::ComputeError::LaneFull { .. }
-                    | crate::compute::ComputeError::ShuttingDown => {
-                        Problem::new(ProblemCode::QueueFull).with_retry_after(self.retry_after().await)
-                    }
+                    ComputeError::Panicked => Problem::new(ProblemCode::InternalError),
+                    ComputeError::LaneFull { .. } | ComputeError::ShuttingDown => self.queue_full().await,
                 })
             }
         }

@@ -37,11 +37,10 @@ pub enum ComputeError {
 
 type Work = Box<dyn FnOnce() + Send>;
 
-#[derive(Default)]
 struct Queues {
     validate: VecDeque<Work>,
     evaluate: VecDeque<Work>,
-    evaluate_next: bool,
+    turn: Lane,
     closed: bool,
 }
 
@@ -55,13 +54,16 @@ impl Queues {
 
     /// The next piece of work, from the lane whose turn it is if it has one.
     fn next(&mut self) -> Option<Work> {
-        let (first, second) = if self.evaluate_next {
-            (&mut self.evaluate, &mut self.validate)
-        } else {
-            (&mut self.validate, &mut self.evaluate)
+        let lanes = match self.turn {
+            Lane::Validate => [Lane::Validate, Lane::Evaluate],
+            Lane::Evaluate => [Lane::Evaluate, Lane::Validate],
         };
-        self.evaluate_next = !self.evaluate_next;
-        first.pop_front().or_else(|| second.pop_front())
+        let (served, work) = lanes.into_iter().find_map(|lane| Some((lane, self.lane(lane).pop_front()?)))?;
+        self.turn = match served {
+            Lane::Validate => Lane::Evaluate,
+            Lane::Evaluate => Lane::Validate,
+        };
+        Some(work)
     }
 }
 
@@ -83,8 +85,14 @@ impl Compute {
     /// # Errors
     /// When the operating system refuses a thread.
     pub fn start(threads: usize, lane_capacity: usize) -> std::io::Result<Self> {
-        let shared =
-            Arc::new(Shared { queues: Mutex::default(), work_arrived: Condvar::new(), lane_capacity });
+        let queues = Queues {
+            validate: VecDeque::new(),
+            evaluate: VecDeque::new(),
+            turn: Lane::Evaluate,
+            closed: false,
+        };
+        let queues = Mutex::new(queues);
+        let shared = Arc::new(Shared { queues, work_arrived: Condvar::new(), lane_capacity });
         let mut pool = Self { shared, threads: Vec::new() };
         for index in 0..threads.max(1) {
             let shared = Arc::clone(&pool.shared);

@@ -57,6 +57,8 @@ pub struct CapacityLimits {
     pub stored_result_bytes: u64,
     /// Octets of request bodies under validation.
     pub buffered_body_bytes: u64,
+    /// Octets of decoded inputs that wait for a worker.
+    pub queued_input_bytes: u64,
     /// How long a request waits for its share of [`Self::buffered_body_bytes`] before it is refused.
     pub admission_wait: Duration,
     /// Clients that wait for one tenant's jobs at once; more are answered without waiting.
@@ -70,6 +72,7 @@ impl Default for CapacityLimits {
             stored_jobs: 200_000,
             stored_result_bytes: 1 << 30,
             buffered_body_bytes: 512 << 20,
+            queued_input_bytes: 512 << 20,
             admission_wait: Duration::from_secs(1),
             waiters_per_tenant: 256,
         }

@@ -254,6 +254,20 @@ impl Offer {
         }
     }
 
+    /// The octets that the decoded inputs of a request with this many rows take in memory.
+    pub(crate) fn input_bytes(&self, batch: usize) -> u64 {
+        let input = self.plan.input();
+        let words = match self.plan.layout() {
+            hei_circuit::Layout::FeatureColumns => {
+                [input.ciphertexts, input.parts, input.level.saturating_add(1), input.degree]
+                    .into_iter()
+                    .fold(1, usize::saturating_mul)
+            }
+            hei_circuit::Layout::Coefficients => self.plan.dimension().saturating_mul(batch),
+        };
+        (words as u64).saturating_mul(8)
+    }
+
     /// The octets a payload of this shape has at most, and a little more.
     pub(crate) fn max_input_bytes(&self, shape: &Shape) -> u64 {
         self.longest(shape).saturating_add(NEAR_MISS)

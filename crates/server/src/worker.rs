@@ -9,7 +9,7 @@ use hei_circuit::{CircuitError, Inputs, Output};
 use hei_protocol::{JobErrorCode, JobId};
 use hei_wire::Format;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 
 use crate::compute::{Compute, Lane};
 use crate::registry::Offer;
@@ -24,6 +24,8 @@ pub(crate) struct Task {
     pub(crate) format: Format,
     /// When the caller no longer wants the result.
     pub(crate) deadline: Option<Instant>,
+    /// The share of the memory for waiting inputs; given back when they are gone.
+    pub(crate) share: OwnedSemaphorePermit,
 }
 
 /// How long evaluations take: an exponentially weighted mean, for honest `Retry-After` values.
@@ -125,6 +127,7 @@ fn run(task: Task, deadline: Instant) -> Result<Bytes, JobErrorCode> {
             JobErrorCode::EvaluationFailed
         }
     })?;
+    drop(task.share);
     let context = plan.parameters().context();
     let encoded = match (&output, task.format) {
         (Output::Slots(ciphertext), Format::Hei) => {

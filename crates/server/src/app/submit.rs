@@ -159,6 +159,7 @@ impl App {
         received: usize,
     ) -> Result<Accepted, Problem> {
         let place = self.queue_place().await?;
+        let share = self.admit_inputs(valid.offer.input_bytes(rows(valid.batch))).await?;
         let octets = random_octets().map_err(|error| {
             tracing::error!(%error, "no randomness for a job id");
             Problem::new(ProblemCode::InternalError)
@@ -192,6 +193,7 @@ impl App {
             format: valid.format,
             deadline: valid.deadline.and_then(|wait| Instant::now().checked_add(wait)),
             offer: valid.offer,
+            share,
         });
         Ok(Accepted { job_id, created_at, expires_at, replayed: false })
     }
@@ -205,7 +207,7 @@ impl App {
         };
         match sender.try_reserve_owned() {
             Ok(place) => Ok(place),
-            Err(_) => Err(Problem::new(ProblemCode::QueueFull).with_retry_after(self.retry_after().await)),
+            Err(_) => Err(self.queue_full().await),
         }
     }
 }

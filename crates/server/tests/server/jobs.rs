@@ -97,6 +97,19 @@ fn a_wait_that_ends_shows_the_job_as_it_stands() {
 }
 
 #[test]
+fn inputs_that_wait_share_a_budget() {
+    let server = TestServer::start_with(|config| {
+        config.workers = Some(0);
+        config.capacity.queued_input_bytes = 8 << 20;
+    });
+    // Eight ciphertexts of two polynomials, three limbs and 16384 words each take 6 MiB in memory.
+    assert_eq!(server.send(&large_request()).status, 202);
+    let full = server.send(&large_request());
+    assert_eq!((full.status, full.code().as_str()), (503, "QUEUE_FULL"));
+    assert_eq!(server.send(&small_request()).status, 202, "a small one still fits");
+}
+
+#[test]
 fn waiters_of_one_tenant_are_bounded() {
     let server = TestServer::start_with(|config| {
         config.workers = Some(0);
