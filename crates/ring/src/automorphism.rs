@@ -1,5 +1,6 @@
 //! The maps X -> X^g of the ring, as permutations.
 
+use crate::kernel::sums;
 use crate::ntt::bit_reverse;
 use crate::{Ntt, Poly, RingError};
 
@@ -65,9 +66,7 @@ pub fn permute(poly: &Poly<Ntt>, permutation: &[u32]) -> Poly<Ntt> {
     assert_eq!(permutation.len(), poly.degree(), "a permutation of N words");
     let mut out = Poly::zero(poly.degree(), poly.limbs());
     for (o, limb) in out.iter_mut().zip(poly.iter()) {
-        for (word, source) in o.iter_mut().zip(permutation) {
-            *word = limb[*source as usize];
-        }
+        sums::permute_blocks(o, limb, permutation);
     }
     out
 }

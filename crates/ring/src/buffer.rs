@@ -25,7 +25,7 @@ pub(crate) fn take(words: usize) -> Vec<u64> {
     let kept = POOL.try_with(|pool| {
         let mut pool = pool.borrow_mut();
         let place = pool.free.iter().rposition(|b| (words..=2 * words).contains(&b.capacity()))?;
-        let buffer = pool.free.swap_remove(place);
+        let buffer = pool.free.remove(place);
         pool.words -= buffer.capacity();
         Some(buffer)
     });
@@ -46,7 +46,7 @@ pub(crate) fn take_copy(words: &[u64]) -> Vec<u64> {
     buffer
 }
 
-/// Keeps a buffer for later, unless the thread has enough or is ending.
+/// Keeps a buffer for later, unless the thread is ending; what has waited longest goes when there is too much.
 pub(crate) fn give(mut buffer: Vec<u64>) {
     let words = buffer.capacity();
     if words == 0 {
@@ -56,10 +56,15 @@ pub(crate) fn give(mut buffer: Vec<u64>) {
     // An error means that the thread is ending: the buffer is freed.
     let _ = POOL.try_with(|pool| {
         let mut pool = pool.borrow_mut();
-        if pool.words + words <= CEILING {
-            pool.words += words;
-            pool.free.push(buffer);
+        if words > CEILING {
+            return;
         }
+        while pool.words + words > CEILING {
+            let oldest = pool.free.remove(0);
+            pool.words -= oldest.capacity();
+        }
+        pool.words += words;
+        pool.free.push(buffer);
     });
 }
 

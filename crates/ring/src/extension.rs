@@ -106,10 +106,10 @@ impl Extension {
             *slice = limb;
         }
         let slices = &slices[..constants.len()];
-        if self.moduli.iter().all(|q| q.bits() <= 52) || modulus.bits() > 50 {
+        if modulus.bits() > 50 || self.moduli.iter().all(|q| q.bits() <= 50) {
             return sums::combine(out, slices, constants, modulus);
         }
-        // Words above 52 bits do not go into the products of small primes as they are.
+        // Words of more than 50 bits do not go into the sums of small primes as they are.
         let mut reduced = Poly::<Coeff>::zero(out.len(), 1);
         out.fill(0);
         for (words, constant) in slices.iter().zip(constants) {

@@ -1,13 +1,11 @@
 //! Sums of products: what basis extension, key switching and linear transforms spend their time on besides transforms.
 //!
-//! Bit for bit equal on every kernel, like the other loops. On vector kernels a sum runs over blocks that stay in the
-//! first-level cache.
+//! Bit for bit equal on every kernel, like the other loops.
 
-use super::{Level, choose, level, mul_add_assign, mul_scalar_add_assign, scalar};
+#[cfg(target_arch = "x86_64")]
+use super::x86;
+use super::{Level, choose, level, scalar};
 use crate::modulus::{Modulus, Shoup};
-
-/// Words of a block: with its operands well within a first-level cache.
-const BLOCK: usize = 512;
 
 /// What a word is of the modulus it is a residue of, as a binary fraction; see [`overflow`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,23 +57,24 @@ pub fn overflow(out: &mut [u64], words: &[&[u64]], fractions: &[Fraction]) {
     }
 }
 
-/// out = sum of words times constants, modulo q. Words are below 2^61 and, for primes of up to 50 bits, below 2^52 on
-/// every kernel; at most 63 terms. Out [0, q).
+/// out = sum of words times constants, modulo q. Words are below 2^50 for primes of up to 50 bits, else below 2^61; at most
+/// 63 terms. Out [0, q).
 ///
 /// # Panics
 /// When the lengths differ.
 pub fn combine(out: &mut [u64], words: &[&[u64]], constants: &[Shoup], modulus: &Modulus) {
     assert!(words.len() == constants.len() && words.len() < 64, "a constant for each term");
     assert!(words.iter().all(|x| x.len() == out.len()), "operands are as long as the result");
-    if choose(level(), modulus) == Level::Scalar {
-        return scalar::combine(out, words, constants, modulus);
-    }
-    for (i, block) in out.chunks_mut(BLOCK).enumerate() {
-        block.fill(0);
-        for (x, constant) in words.iter().zip(constants) {
-            let x = &x[i * BLOCK..i * BLOCK + block.len()];
-            mul_scalar_add_assign(block, x, *constant, modulus);
-        }
+    match choose(level(), modulus) {
+        Level::Scalar => scalar::combine(out, words, constants, modulus),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the level never exceeds what was detected.
+        Level::Ifma => unsafe { x86::ifma::combine(out, words, constants, modulus) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Level::Avx512 => unsafe { x86::avx512::combine(out, words, constants, modulus) },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => scalar::combine(out, words, constants, modulus),
     }
 }
 
@@ -90,15 +89,37 @@ pub fn dot_pair(out: (&mut [u64], &mut [u64]), terms: &[Term<'_>], modulus: &Mod
     let length = out.0.len();
     let fits = |(x, y, z): &Term<'_>| x.len() == length && y.len() == length && z.len() == length;
     assert!(out.1.len() == length && terms.iter().all(fits), "operands are as long as the result");
-    if choose(level(), modulus) == Level::Scalar {
-        return scalar::dot_pair(out, terms, modulus);
+    match choose(level(), modulus) {
+        Level::Scalar => scalar::dot_pair(out, terms, modulus),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the level never exceeds what was detected.
+        Level::Ifma => unsafe { x86::ifma::dot_pair(out, terms, modulus) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Level::Avx512 => unsafe { x86::avx512::dot_pair(out, terms, modulus) },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => scalar::dot_pair(out, terms, modulus),
     }
-    for (i, (a, b)) in out.0.chunks_mut(BLOCK).zip(out.1.chunks_mut(BLOCK)).enumerate() {
-        let range = i * BLOCK..i * BLOCK + a.len();
-        for (x, y, z) in terms {
-            mul_add_assign(a, &x[range.clone()], &y[range.clone()], modulus);
-            mul_add_assign(b, &x[range.clone()], &z[range.clone()], modulus);
-        }
+}
+
+/// out = words of `a` in the order of a permutation that moves aligned blocks of eight as a whole, in any order within them,
+/// as automorphisms do in the NTT domain.
+///
+/// # Panics
+/// When the lengths differ, or a source is out of range.
+pub fn permute_blocks(out: &mut [u64], a: &[u64], permutation: &[u32]) {
+    assert!(out.len() == a.len() && permutation.len() == a.len(), "a permutation of the words");
+    debug_assert!(
+        permutation.chunks(8).all(|sources| sources.iter().all(|s| s / 8 == sources[0] / 8)),
+        "blocks of eight move as a whole"
+    );
+    #[cfg(target_arch = "x86_64")]
+    if level() != Level::Scalar && a.len().is_multiple_of(8) {
+        // SAFETY: the level is above scalar only when these instructions were detected.
+        return unsafe { x86::sums::permute_blocks(out, a, permutation) };
+    }
+    for (word, source) in out.iter_mut().zip(permutation) {
+        *word = a[*source as usize];
     }
 }
 

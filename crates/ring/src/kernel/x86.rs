@@ -5,6 +5,7 @@
 
 mod arithmetic;
 mod loops;
+pub(super) mod sums;
 pub(super) mod slots;
 mod transform;
 
@@ -12,6 +13,7 @@ pub(super) mod ifma {
     //! Primes up to 50 bits: products as 52-bit fused halves.
     use super::arithmetic::fused as arithmetic;
     super::loops::loops!("avx512f,avx512dq,avx512vl,avx512ifma");
+    super::sums::sums!("avx512f,avx512dq,avx512vl,avx512ifma", super::sums::fused);
     super::transform::transform!("avx512f,avx512dq,avx512vl,avx512ifma");
 }
 
@@ -19,5 +21,6 @@ pub(super) mod avx512 {
     //! Primes up to 61 bits: products from 32-bit halves.
     use super::arithmetic::halves as arithmetic;
     super::loops::loops!("avx512f,avx512dq,avx512vl");
+    super::sums::sums!("avx512f,avx512dq,avx512vl", super::sums::halves);
     super::transform::transform!("avx512f,avx512dq,avx512vl");
 }

@@ -44,7 +44,7 @@ fn mul_high_approximate(a: __m512i, b: __m512i) -> __m512i {
 /// The exact high word of a product.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn mul_high(a: __m512i, b: __m512i) -> __m512i {
+pub(super) fn mul_high(a: __m512i, b: __m512i) -> __m512i {
     let low32 = splat(0xffff_ffff);
     let (ah, bh) = (_mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b));
     let lowest = _mm512_srli_epi64::<32>(_mm512_mul_epu32(a, b));
