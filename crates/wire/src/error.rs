@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use hei_ckks::{MissingKey, RandomnessError};
+
 /// The bytes are not a well-formed container (HTTP 400, `INVALID_CIPHERTEXT`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
@@ -152,6 +154,32 @@ impl From<Policy> for DecodeError {
     }
 }
 
+/// Why bytes did not become evaluation keys.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The bytes. As a key, [`DecodeError::Invalid`] and [`DecodeError::Policy`] are HTTP 422 `INVALID_KEY`,
+    /// [`DecodeError::Incompatible`] is 409 `EVALUATION_KEY_INCOMPATIBLE`.
+    #[error(transparent)]
+    Bytes(#[from] DecodeError),
+    /// Well-formed keys, and not those of the manifest (HTTP 409, `EVALUATION_KEY_INCOMPATIBLE`).
+    #[error(
+        "not the keys this computation needs: {} missing, {} not wanted; make exactly those the model card names",
+        missing.len(), surplus.len()
+    )]
+    Manifest {
+        /// What is needed and not there, or not for the level it is needed at.
+        missing: Vec<MissingKey>,
+        /// Galois elements (0 for relinearization) with a key that is not needed, or for a higher level than it is.
+        surplus: Vec<u64>,
+    },
+}
+
+impl From<Reason> for KeyError {
+    fn from(reason: Reason) -> Self {
+        Self::Bytes(reason.into())
+    }
+}
+
 /// Why a value could not be written: always a mistake of the calling program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -185,6 +213,17 @@ pub enum EncodeError {
     /// A list without items.
     #[error("a list needs at least one item")]
     EmptyList,
+    /// SEAL has no keys for a lower level.
+    #[error("the key is for levels up to {level}; SEAL streams hold whole keys only, for level {max}")]
+    TrimmedKey {
+        /// Highest level of the key.
+        level: usize,
+        /// Highest level of the parameters.
+        max: usize,
+    },
+    /// No fresh seeds.
+    #[error(transparent)]
+    Randomness(#[from] RandomnessError),
     /// The seed given does not expand to the mask of the ciphertext.
     #[error("the seed does not expand to this ciphertext's mask; write the full form instead")]
     SeedMismatch,

@@ -3,6 +3,7 @@
 mod decode;
 mod encode;
 pub(crate) mod header;
+mod keys;
 pub(crate) mod pack;
 
 pub use decode::{
@@ -14,3 +15,5 @@ pub use encode::{
     encode_reply_list, encode_request, encode_secret_key,
 };
 pub use header::Header;
+pub(crate) use keys::manifest as key_manifest;
+pub use keys::{KeyHeader, decode_evaluation_keys, encode_evaluation_keys, encode_evaluation_keys_full};

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use hei_ckks::ParamsId;
+use hei_ckks::{KeyManifest, ParamsId};
 
 use crate::Format;
 use crate::error::DecodeError;
@@ -38,6 +38,8 @@ pub struct Description {
     pub params_id: Option<ParamsId>,
     /// Bits of each residue, of `hei/1`.
     pub widths: Vec<u8>,
+    /// The evaluation keys of `hei/1`.
+    pub keys: Option<KeyManifest>,
     /// Coefficients of c_0 that are present, when not all are.
     pub present: Option<u64>,
     /// k when residues are modulo 2^k.
@@ -65,6 +67,7 @@ impl Description {
             seeded: None,
             params_id: None,
             widths: Vec::new(),
+            keys: None,
             present: None,
             reply_modulus_bits: None,
             version: None,
@@ -100,7 +103,9 @@ fn inspect_hei(bytes: &[u8]) -> Result<Description, DecodeError> {
         degree: Some(u64::from(header.degree)),
         limbs: Some(u64::from(header.limbs)),
         parts: Some(u64::from(header.parts)),
-        items: (header.kind == Kind::CiphertextList).then_some(u64::from(header.items)),
+        items: matches!(header.kind, Kind::CiphertextList | Kind::EvaluationKey)
+            .then_some(u64::from(header.items)),
+        keys: (header.kind == Kind::EvaluationKey).then(|| hei::key_manifest(&header)),
         scale: Some(header.scale),
         form: Some(header.form),
         seeded: Some(header.seeded),
@@ -145,6 +150,12 @@ impl fmt::Display for Description {
         }
         if let Some(items) = self.items {
             line("items", items.to_string())?;
+        }
+        if let Some(level) = self.keys.as_ref().and_then(KeyManifest::relinearization) {
+            line("relinearize", format!("up to level {level}"))?;
+        }
+        for (element, level) in self.keys.iter().flat_map(KeyManifest::galois) {
+            line("galois", format!("element {}, up to level {level}", element.value()))?;
         }
         if let Some(parts) = self.parts {
             line("parts", parts.to_string())?;

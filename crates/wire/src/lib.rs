@@ -21,14 +21,16 @@ mod error;
 pub mod hei;
 mod inputs;
 mod inspect;
+mod keys;
 mod policy;
 mod read;
 pub mod seal;
 mod shape;
 
-pub use error::{DecodeError, EncodeError, Incompatible, Policy, Reason};
+pub use error::{DecodeError, EncodeError, Incompatible, KeyError, Policy, Reason};
 pub use inputs::{Input, InputError, decode_inputs};
 pub use inspect::{Description, inspect};
+pub use keys::{KeyShape, decode_evaluation_keys};
 pub use shape::{Form, Kind, Shape};
 
 use core::fmt;

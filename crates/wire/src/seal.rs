@@ -12,6 +12,8 @@ mod keys;
 mod parameters;
 mod seed;
 mod source;
+mod switch_keys;
+mod write_keys;
 mod zstd;
 
 pub use chain::parms_id;
@@ -25,6 +27,11 @@ pub(crate) use inspect::inspect;
 pub use keys::{decode_plaintext, decode_public_key, decode_secret_key};
 pub use parameters::{SealParameters, decode_parameters};
 pub use seed::SealSeed;
+pub use switch_keys::{decode_evaluation_keys, decode_galois_keys, decode_relin_keys};
+pub(crate) use switch_keys::{max_keys_len, written_keys_len};
+pub use write_keys::{
+    encode_galois_keys, encode_galois_keys_seeded, encode_relin_keys, encode_relin_keys_seeded,
+};
 
 use crate::error::DecodeError;
 use crate::policy;

@@ -18,7 +18,7 @@ pub enum Kind {
     Ciphertext = 1,
     /// Several ciphertexts of one shape.
     CiphertextList = 2,
-    /// Reserved for evaluation keys.
+    /// Relinearization and Galois keys.
     EvaluationKey = 3,
     /// An encryption key.
     PublicKey = 4,

@@ -1,5 +1,7 @@
 //! The header of a `hei/1` container: `spec/wire.md`, section 2.
 
+use hei_ckks::Context;
+
 use crate::error::{DecodeError, Incompatible, Reason};
 use crate::read::{Reader, check_scale};
 use crate::shape::{Form, Kind, Seeding, Shape};
@@ -30,6 +32,8 @@ pub struct Header<'a> {
     pub(crate) body_len: u64,
     pub(crate) widths: &'a [u8],
     pub(crate) ranges: &'a [[u8; 12]],
+    /// What each key of an evaluation-key container is.
+    pub(crate) keys: &'a [[u8; 8]],
     pub(crate) seeds: &'a [[u8; 32]],
     /// Everything after the header.
     pub(crate) body: &'a [u8],
@@ -89,7 +93,9 @@ impl<'a> Header<'a> {
             && ranges <= 4096
             && reserved == 0;
         let plain_or_list = matches!(kind, Kind::Ciphertext | Kind::CiphertextList);
-        let coherent = (items == 1 || kind == Kind::CiphertextList)
+        let keys = kind == Kind::EvaluationKey;
+        let coherent = (items == 1 || keys || kind == Kind::CiphertextList)
+            && (!keys || (parts == 2 && form == Form::Ntt))
             && (!seeded || (parts == 2 && reply_modulus_bits == 0 && kind != Kind::SecretKey))
             && (reply_modulus_bits == 0 || (limbs == 1 && form == Form::Coefficient && plain_or_list))
             && (ranges == 0 || (parts == 2 && form == Form::Coefficient && plain_or_list));
@@ -97,10 +103,20 @@ impl<'a> Header<'a> {
             return Err(Reason::NonCanonical.into());
         }
         check_scale(scale)?;
+        if keys && scale.to_bits() != 1f64.to_bits() {
+            return Err(Reason::NonCanonical.into());
+        }
 
         let widths = reader.take(u64::from(limbs))?;
         let ranges = reader.take(12 * u64::from(ranges))?.as_chunks::<12>().0;
-        let seeds = reader.take(if seeded { 32 * u64::from(items) } else { 0 })?.as_chunks::<32>().0;
+        let (key_count, seed_count) = match (keys, seeded) {
+            (true, _) => (u64::from(items), 0),
+            (false, true) => (0, u64::from(items)),
+            (false, false) => (0, 0),
+        };
+        let keys = reader.take(8 * key_count)?.as_chunks::<8>().0;
+        super::keys::check_entries(keys, degree)?;
+        let seeds = reader.take(32 * seed_count)?.as_chunks::<32>().0;
         Ok(Self {
             kind,
             form,
@@ -115,6 +131,7 @@ impl<'a> Header<'a> {
             body_len,
             widths,
             ranges,
+            keys,
             seeds,
             body: reader.rest(),
         })
@@ -175,7 +192,12 @@ impl<'a> Header<'a> {
     /// # Errors
     /// [`DecodeError::Invalid`]: length mismatch, truncated or trailing bytes.
     pub fn check_length(&self, shape: &Shape) -> Result<(), DecodeError> {
-        if shape.body_len(self.seeded) != Some(self.body_len) {
+        self.check_body(shape.body_len(self.seeded))
+    }
+
+    /// The body-length field, then the bytes there are, against the length a shape requires.
+    pub(crate) fn check_body(&self, required: Option<u64>) -> Result<(), DecodeError> {
+        if required != Some(self.body_len) {
             return Err(Reason::LengthMismatch.into());
         }
         match (self.body.len() as u64).cmp(&self.body_len) {
@@ -197,27 +219,52 @@ pub(crate) fn range_bytes(range: &hei_ckks::coefficients::IndexRange) -> [u8; 12
     bytes
 }
 
+/// What the fixed part says besides the parameters.
+pub(crate) struct Fixed {
+    pub(crate) kind: Kind,
+    pub(crate) form: Form,
+    pub(crate) seeded: bool,
+    pub(crate) parts: u8,
+    pub(crate) reply_modulus_bits: u8,
+    pub(crate) items: u16,
+    pub(crate) ranges: u16,
+    pub(crate) scale: f64,
+    pub(crate) body_len: u64,
+}
+
+/// Appends the fixed part and the widths, one for each limb.
+pub(crate) fn write_fixed(context: &Context, fixed: &Fixed, widths: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&MAGIC);
+    let seed = if fixed.seeded { SEED } else { 0 };
+    out.extend_from_slice(&[VERSION, fixed.kind as u8, fixed.form as u8, seed]);
+    out.extend_from_slice(&(context.degree() as u32).to_le_bytes());
+    out.extend_from_slice(&(widths.len() as u16).to_le_bytes());
+    out.extend_from_slice(&[fixed.parts, fixed.reply_modulus_bits]);
+    out.extend_from_slice(&fixed.items.to_le_bytes());
+    out.extend_from_slice(&fixed.ranges.to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&context.params_id().0);
+    out.extend_from_slice(&fixed.scale.to_le_bytes());
+    out.extend_from_slice(&fixed.body_len.to_le_bytes());
+    out.extend_from_slice(widths);
+}
+
 /// Appends the header of a container of this shape; `seeds` is empty or holds one seed per item.
 pub(crate) fn write(shape: &Shape, seeds: &[[u8; 32]], body_len: u64, out: &mut Vec<u8>) {
-    let limb_moduli = shape.limb_moduli();
+    let widths: Vec<u8> = shape.limb_moduli().iter().map(|(width, _)| *width as u8).collect();
     let ranges = shape.ranges.as_ref().map(|ranges| ranges.ranges()).unwrap_or_default();
-    out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&[
-        VERSION,
-        shape.kind as u8,
-        shape.form as u8,
-        if seeds.is_empty() { 0 } else { SEED },
-    ]);
-    out.extend_from_slice(&(shape.context.degree() as u32).to_le_bytes());
-    out.extend_from_slice(&(limb_moduli.len() as u16).to_le_bytes());
-    out.extend_from_slice(&[shape.parts, shape.reply_modulus_bits as u8]);
-    out.extend_from_slice(&shape.items.to_le_bytes());
-    out.extend_from_slice(&(ranges.len() as u16).to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&shape.context.params_id().0);
-    out.extend_from_slice(&shape.scale.to_le_bytes());
-    out.extend_from_slice(&body_len.to_le_bytes());
-    out.extend(limb_moduli.iter().map(|(width, _)| *width as u8));
+    let fixed = Fixed {
+        kind: shape.kind,
+        form: shape.form,
+        seeded: !seeds.is_empty(),
+        parts: shape.parts,
+        reply_modulus_bits: shape.reply_modulus_bits as u8,
+        items: shape.items,
+        ranges: ranges.len() as u16,
+        scale: shape.scale,
+        body_len,
+    };
+    write_fixed(&shape.context, &fixed, &widths, out);
     for range in ranges {
         out.extend_from_slice(&range_bytes(range));
     }

@@ -113,7 +113,7 @@ pub fn encode_public_key_seeded(
     write_ciphertext(&[b], Some(seed), chain.key, 1.0, (&chain, chain.primes.len()))
 }
 
-fn chain(context: &Context) -> Result<Chain, EncodeError> {
+pub(crate) fn chain(context: &Context) -> Result<Chain, EncodeError> {
     Chain::new(context).ok_or_else(|| EncodeError::SpecialPrimes(context.special_count()))
 }
 
@@ -174,27 +174,41 @@ fn write_ciphertext(
     scale: f64,
     (chain, limbs): (&Chain, usize),
 ) -> Result<Vec<u8>, EncodeError> {
+    let mut out = Vec::new();
+    put_ciphertext(stored, seed, parms_id, scale, (chain, limbs), &mut out)?;
+    Ok(out)
+}
+
+/// Appends a ciphertext object.
+pub(crate) fn put_ciphertext(
+    stored: &[&Poly<Ntt>],
+    seed: Option<&SealSeed>,
+    parms_id: [u8; 32],
+    scale: f64,
+    (chain, limbs): (&Chain, usize),
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
     let words: u64 = stored.iter().map(|poly| poly.data().len() as u64).sum();
     let info = if seed.is_some() { PRNG_INFO } else { 0 };
     let size = HEADER + Members::encoded_len(Version::WRITTEN) + HEADER + 8 + 8 * words + info;
     let parts = stored.len() as u64 + u64::from(seed.is_some());
-    let mut out = Vec::with_capacity(size as usize);
-    ObjectHeader::write(size, &mut out);
+    out.reserve(size as usize);
+    ObjectHeader::write(size, out);
     out.extend_from_slice(&parms_id);
     out.push(1);
     for word in [parts, chain.degree, limbs as u64] {
         out.extend_from_slice(&word.to_le_bytes());
     }
     out.extend_from_slice(&scale.to_le_bytes());
-    write_words(stored, (chain, limbs), &mut out)?;
+    write_words(stored, (chain, limbs), out)?;
     if let Some(seed) = seed {
         let (generator, seed) = match seed {
             SealSeed::Blake2xb(seed) => (1, seed),
             SealSeed::Shake256(seed) => (2, seed),
         };
-        ObjectHeader::write(PRNG_INFO, &mut out);
+        ObjectHeader::write(PRNG_INFO, out);
         out.push(generator);
         out.extend_from_slice(seed);
     }
-    Ok(out)
+    Ok(())
 }

@@ -83,6 +83,13 @@ impl ObjectHeader {
 
     /// The header of a whole stream and what follows it; the size it declares is the size there is, at most `max`.
     pub(crate) fn outer(bytes: &[u8], max: u64) -> Result<(Self, &[u8]), DecodeError> {
+        let (header, payload) = Self::start(bytes)?;
+        header.check_size(bytes, max)?;
+        Ok((header, payload))
+    }
+
+    /// The header of a whole stream and what follows it, its size not checked.
+    pub(crate) fn start(bytes: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
         if bytes.is_empty() {
             return Err(Reason::LengthMismatch.into());
         }
@@ -90,13 +97,17 @@ impl ObjectHeader {
             return Err(Reason::BadMagic.into());
         }
         let mut reader = Reader::new(bytes);
-        let header = Self::parse(reader.array()?)?;
-        if !(HEADER + 1..=max).contains(&header.size) {
+        Ok((Self::parse(reader.array()?)?, reader.rest()))
+    }
+
+    /// The declared size is possible and is the size there is.
+    pub(crate) fn check_size(&self, bytes: &[u8], max: u64) -> Result<(), DecodeError> {
+        if !(HEADER + 1..=max).contains(&self.size) {
             return Err(Reason::LengthMismatch.into());
         }
-        match (bytes.len() as u64).cmp(&header.size) {
+        match (bytes.len() as u64).cmp(&self.size) {
             core::cmp::Ordering::Less => Err(Reason::Truncated.into()),
-            core::cmp::Ordering::Equal => Ok((header, reader.rest())),
+            core::cmp::Ordering::Equal => Ok(()),
             core::cmp::Ordering::Greater => Err(Reason::TrailingBytes.into()),
         }
     }

@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 
 use super::chain::Chain;
 use super::ciphertext::{PRNG_INFO, read_seed};
-use super::frame::{HEADER, Members, ObjectHeader};
+use super::frame::{HEADER, Members, ObjectHeader, Version};
+use super::seed::SealSeed;
 use super::source::Source;
 use crate::error::{DecodeError, Incompatible, Reason};
 use crate::policy;
@@ -49,29 +50,52 @@ pub fn decode_secret_key(bytes: &[u8], context: &Arc<Context>) -> Result<SecretK
 /// [`DecodeError`].
 pub fn decode_public_key(bytes: &[u8], context: &Arc<Context>) -> Result<PublicKey, DecodeError> {
     let chain = chain(context)?;
-    let words = chain.degree.saturating_mul(chain.primes.len() as u64);
-    let full = words.saturating_mul(16).saturating_add(256);
-    let (object, payload) = ObjectHeader::outer(bytes, full.saturating_add(full / 256))?;
+    let full = pair_len(&chain, Version { major: 4, minor: 4 }, false);
+    let (object, payload) = ObjectHeader::outer(bytes, full.saturating_add(full / 256).saturating_add(64))?;
     let content = object.content_len(payload)?;
     let version = object.version;
-    let members_len = Members::encoded_len(version);
-    let content_of = |seeded: bool| {
-        let (parts, info) = if seeded { (1, PRNG_INFO) } else { (2, 0) };
-        members_len + HEADER + 8 + words.saturating_mul(8 * parts).saturating_add(info)
-    };
-    if content.is_some_and(|length| length != content_of(false) && length != content_of(true)) {
+    let possible = |length| [false, true].iter().any(|seeded| length == pair_len(&chain, version, *seeded));
+    if content.is_some_and(|length| !possible(length.saturating_add(HEADER))) {
         return Err(Reason::LengthMismatch.into());
     }
     let mut source = Source::new(payload, object.compression, content.unwrap_or(0))?;
-    let mut buffer = [0u8; 73];
-    let start = buffer.get_mut(..members_len as usize).unwrap_or_default();
-    source.read(start)?;
-    let members = Members::parse(&mut Reader::new(start), version)?;
+    let members = read_members(&mut source, version)?;
     if members.parms_id != chain.key {
         let known = chain.data.contains(&members.parms_id);
         return Err(if known { Reason::WrongKind.into() } else { Incompatible::Params.into() });
     }
-    let coherent = members.degree == chain.degree
+    let seeded = check_pair(&members, &mut source, version, &chain)?;
+    let (b, mask) = read_pair(&mut source, version, context, &chain, seeded)?;
+    source.finish()?;
+    let a = mask.poly(context, &chain)?;
+    policy::check_mask(&a)?;
+    PublicKey::from_parts(context, b, a).ok_or_else(|| Reason::NonCanonical.into())
+}
+
+/// Octets of a public key or a digit of a key-switching key, its header included.
+pub(crate) fn pair_len(chain: &Chain, version: Version, seeded: bool) -> u64 {
+    let (parts, info) = if seeded { (1, PRNG_INFO) } else { (2, 0) };
+    let words = chain.degree.saturating_mul(chain.primes.len() as u64).saturating_mul(parts);
+    words.saturating_mul(8).saturating_add(HEADER + Members::encoded_len(version) + HEADER + 8 + info)
+}
+
+/// The members of a ciphertext, as far as they are sane without knowing the parameters.
+pub(crate) fn read_members(source: &mut Source<'_>, version: Version) -> Result<Members, DecodeError> {
+    let mut buffer = [0u8; 73];
+    let start = buffer.get_mut(..Members::encoded_len(version) as usize).unwrap_or_default();
+    source.read(start)?;
+    Members::parse(&mut Reader::new(start), version)
+}
+
+/// The members of a pair at key level, then the header and the count of its array; whether it is seeded.
+pub(crate) fn check_pair(
+    members: &Members,
+    source: &mut Source<'_>,
+    version: Version,
+    chain: &Chain,
+) -> Result<bool, DecodeError> {
+    let coherent = members.parms_id == chain.key
+        && members.degree == chain.degree
         && members.primes == chain.primes.len() as u64
         && members.size == 2
         && members.ntt
@@ -79,6 +103,7 @@ pub fn decode_public_key(bytes: &[u8], context: &Arc<Context>) -> Result<PublicK
     if !coherent {
         return Err(Reason::NonCanonical.into());
     }
+    let words = chain.degree.saturating_mul(chain.primes.len() as u64);
     let nested = source.array()?;
     let count = source.u64()?;
     let seeded = count == words;
@@ -86,22 +111,46 @@ pub fn decode_public_key(bytes: &[u8], context: &Arc<Context>) -> Result<PublicK
         return Err(Reason::LengthMismatch.into());
     }
     ObjectHeader::parse_nested(nested, version, count.saturating_mul(8).saturating_add(HEADER + 8))?;
-    let degree = context.degree();
-    let b = residues(&mut source, degree, &chain.primes)?;
-    let a = if seeded {
-        let seed = read_seed(&mut source, version)?;
-        source.finish()?;
-        Poly::from_data(degree, seed.expand(degree, &chain.primes)).ok_or(Reason::LengthMismatch)?
-    } else {
-        let a = residues(&mut source, degree, &chain.primes)?;
-        source.finish()?;
-        a
-    };
-    policy::check_mask(&a)?;
-    PublicKey::from_parts(context, b, a).ok_or_else(|| Reason::NonCanonical.into())
+    Ok(seeded)
 }
 
-fn chain(context: &Context) -> Result<Chain, DecodeError> {
+/// The second polynomial of a pair, as it was sent.
+pub(crate) enum Mask {
+    Full(Poly<Ntt>),
+    Seed(SealSeed),
+}
+
+impl Mask {
+    pub(crate) fn poly(self, context: &Context, chain: &Chain) -> Result<Poly<Ntt>, DecodeError> {
+        match self {
+            Self::Full(poly) => Ok(poly),
+            Self::Seed(seed) => {
+                Poly::from_data(context.degree(), seed.expand(context.degree(), &chain.primes))
+                    .ok_or_else(|| Reason::LengthMismatch.into())
+            }
+        }
+    }
+}
+
+/// The residues of a pair over all primes.
+pub(crate) fn read_pair(
+    source: &mut Source<'_>,
+    version: Version,
+    context: &Context,
+    chain: &Chain,
+    seeded: bool,
+) -> Result<(Poly<Ntt>, Mask), DecodeError> {
+    let degree = context.degree();
+    let b = residues(source, degree, &chain.primes)?;
+    let mask = if seeded {
+        Mask::Seed(read_seed(source, version)?)
+    } else {
+        Mask::Full(residues(source, degree, &chain.primes)?)
+    };
+    Ok((b, mask))
+}
+
+pub(crate) fn chain(context: &Context) -> Result<Chain, DecodeError> {
     Chain::new(context).ok_or_else(|| Incompatible::Params.into())
 }
 

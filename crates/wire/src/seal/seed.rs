@@ -1,6 +1,6 @@
 //! The expansion of a SEAL seed (3.6 and later) into the second polynomial of a ciphertext.
 
-use hei_ckks::Context;
+use hei_ckks::{Context, RandomSource, RandomnessError};
 use hei_ring::{Modulus, Ntt, Poly};
 use shake::digest::{ExtendableOutput, Update, XofReader};
 
@@ -22,6 +22,18 @@ impl SealSeed {
     pub fn mask(&self, context: &Context, limbs: usize) -> Option<Poly<Ntt>> {
         let primes: Vec<u64> = context.data_moduli().take(limbs).map(Modulus::value).collect();
         Poly::from_data(context.degree(), self.expand(context.degree(), &primes))
+    }
+
+    /// A fresh seed for SEAL's default generator.
+    ///
+    /// # Errors
+    /// [`RandomnessError`].
+    pub fn generate(randomness: &mut impl RandomSource) -> Result<Self, RandomnessError> {
+        let mut seed = [0; 64];
+        for half in seed.as_chunks_mut::<32>().0 {
+            *half = *randomness.key()?;
+        }
+        Ok(Self::Blake2xb(seed))
     }
 
     /// The residues the seed stands for, limb-major, as SEAL stores them: already in NTT form.
