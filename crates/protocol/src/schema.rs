@@ -9,6 +9,7 @@ use crate::problem::{FieldError, Problem};
 pub use validate::{Response, check_infer_request, check_plain_request, check_registry_entry};
 
 /// Most violations looked at before the list is sorted and cut.
+#[cfg(feature = "validate")]
 const MAX_VIOLATIONS: usize = 256;
 
 /// A schema's refusal.

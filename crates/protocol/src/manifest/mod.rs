@@ -13,6 +13,7 @@ pub use entry::{
     LinearParameters, OutputDescription, POLYNOMIAL_SIGMOID, RegistryEntry,
 };
 
+#[cfg(feature = "validate")]
 use crate::json;
 use crate::messages::card::CardLayout;
 
@@ -48,6 +49,7 @@ pub struct RegistryError {
 }
 
 impl RegistryError {
+    #[cfg(feature = "validate")]
     pub(crate) fn schema(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         RegistryError { category: RegistryCategory::Schema, pointer: pointer.into(), message: message.into() }
     }
