@@ -107,7 +107,9 @@ pub(crate) struct Twiddles {
     /// Scalar: pairs. Empty otherwise.
     pairs: Vec<Shoup>,
     /// Vector kernels: values, and quotients shifted by 52 (`ifma`) or 64 bits.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for vector kernels"))]
     values: Vec<u64>,
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for vector kernels"))]
     quotients: Vec<u64>,
 }
 
