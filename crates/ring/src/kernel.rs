@@ -1,11 +1,12 @@
 //! The limb loops, in several implementations that are equal bit for bit.
 //!
-//! [`scalar`] is the reference and runs everywhere. On x86-64 with AVX-512 the loops below choose, for each prime:
+//! [`scalar`] is the reference and runs everywhere. On x86-64 the loops below choose, for each prime:
 //!
 //! | kernel | needs | primes | product |
 //! |---|---|---|---|
 //! | `ifma` | AVX-512 F, DQ, VL, IFMA | up to 50 bits | 52-bit fused halves |
 //! | `avx512` | AVX-512 F, DQ, VL | up to 61 bits | 32-bit halves |
+//! | `avx2` | AVX2, FMA | up to 50 bits | doubles, fused multiply-add |
 //! | `scalar` | – | up to 61 bits | 64 by 64 |
 //!
 //! Kernel bodies are safe functions compiled for their instruction set; the only `unsafe` is the call into them once the
@@ -31,6 +32,8 @@ use crate::modulus::{Modulus, Shoup};
 pub enum Level {
     /// Portable code only.
     Scalar,
+    /// AVX2 and FMA.
+    Avx2,
     /// AVX-512 F, DQ and VL.
     Avx512,
     /// AVX-512 IFMA as well.
@@ -39,12 +42,13 @@ pub enum Level {
 
 impl Level {
     /// All levels, least first.
-    pub const ALL: [Level; 3] = [Level::Scalar, Level::Avx512, Level::Ifma];
+    pub const ALL: [Level; 4] = [Level::Scalar, Level::Avx2, Level::Avx512, Level::Ifma];
 
     /// Its name in messages and settings.
     pub fn name(self) -> &'static str {
         match self {
             Level::Scalar => "scalar",
+            Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
             Level::Ifma => "ifma",
         }
@@ -60,7 +64,10 @@ impl Level {
 pub fn detected() -> Level {
     #[cfg(target_arch = "x86_64")]
     {
-        let base = is_x86_feature_detected!("avx512f")
+        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        // Every level includes those below it.
+        let base = avx2
+            && is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl");
         if base && is_x86_feature_detected!("avx512ifma") {
@@ -68,6 +75,9 @@ pub fn detected() -> Level {
         }
         if base {
             return Level::Avx512;
+        }
+        if avx2 {
+            return Level::Avx2;
         }
     }
     Level::Scalar
@@ -96,7 +106,8 @@ pub fn choose(level: Level, modulus: &Modulus) -> Level {
     match level {
         Level::Ifma if modulus.bits() <= 50 => Level::Ifma,
         Level::Ifma | Level::Avx512 => Level::Avx512,
-        Level::Scalar => Level::Scalar,
+        Level::Avx2 if modulus.bits() <= 50 => Level::Avx2,
+        Level::Avx2 | Level::Scalar => Level::Scalar,
     }
 }
 
@@ -106,7 +117,7 @@ pub(crate) struct Twiddles {
     kernel: Level,
     /// Scalar: pairs. Empty otherwise.
     pairs: Vec<Shoup>,
-    /// Vector kernels: values, and quotients shifted by 52 (`ifma`) or 64 bits.
+    /// Vector kernels: values, and quotients shifted by 52 (`ifma`) or 64 bits; bits of doubles (`avx2`).
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for vector kernels"))]
     values: Vec<u64>,
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for vector kernels"))]
@@ -114,10 +125,16 @@ pub(crate) struct Twiddles {
 }
 
 impl Twiddles {
-    pub(crate) fn new(kernel: Level, pairs: Vec<Shoup>) -> Self {
+    pub(crate) fn new(kernel: Level, pairs: Vec<Shoup>, modulus: &Modulus) -> Self {
         if kernel == Level::Scalar {
             return Self { kernel, pairs, values: Vec::new(), quotients: Vec::new() };
         }
+        #[cfg(target_arch = "x86_64")]
+        if kernel == Level::Avx2 {
+            let (values, quotients) = pairs.iter().map(|s| x86::fma::twiddle(s.value, modulus)).unzip();
+            return Self { kernel, pairs: Vec::new(), values, quotients };
+        }
+        let _ = modulus;
         // floor(w 2^52 / q) is floor(w 2^64 / q) without its lowest twelve bits.
         let quotient = |s: &Shoup| if kernel == Level::Ifma { s.quotient >> 12 } else { s.quotient };
         Self {
@@ -135,6 +152,9 @@ pub(crate) fn ntt_forward(a: &mut [u64], roots: &Twiddles, modulus: &Modulus) {
         Level::Scalar => scalar::ntt_forward(a, &roots.pairs, modulus),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: tables for a vector kernel are made only after its instructions were detected.
+        Level::Avx2 => unsafe { x86::fma::forward(a, &roots.values, &roots.quotients, modulus) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
         Level::Ifma => unsafe { x86::ifma::forward(a, &roots.values, &roots.quotients, modulus) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
@@ -150,6 +170,11 @@ pub(crate) fn ntt_inverse(a: &mut [u64], roots: &Twiddles, last: (Shoup, Shoup),
         Level::Scalar => scalar::ntt_inverse(a, &roots.pairs, last, modulus),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: tables for a vector kernel are made only after its instructions were detected.
+        Level::Avx2 => unsafe {
+            x86::fma::inverse(a, &roots.values, &roots.quotients, [last.0, last.1], modulus)
+        },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
         Level::Ifma => unsafe {
             x86::ifma::inverse(a, &roots.values, &roots.quotients, [last.0, last.1], modulus)
         },
@@ -181,6 +206,9 @@ macro_rules! dispatch {
                     Level::Scalar => scalar::$name($($arg,)* $modulus),
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: the level never exceeds what was detected.
+                    Level::Avx2 => unsafe { x86::fma::$name($($arg,)* $modulus) },
+                    #[cfg(target_arch = "x86_64")]
+                    // SAFETY: as above.
                     Level::Ifma => unsafe { x86::ifma::$name($($arg,)* $modulus) },
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: as above.
@@ -246,8 +274,8 @@ macro_rules! doubles {
                 fn wide($($arg: $type),*) {
                     fft::$name($($arg),*);
                 }
-                if level() != Level::Scalar {
-                    // SAFETY: the level is above scalar only when these instructions were detected.
+                if level() >= Level::Avx512 {
+                    // SAFETY: the level is this high only when these instructions were detected.
                     return unsafe { wide($($arg),*) };
                 }
             }
@@ -266,8 +294,8 @@ pub mod slots {
             $(#[$doc])*
             pub fn $name(re: &mut [f64], im: &mut [f64], stages: Stages<'_>) {
                 #[cfg(target_arch = "x86_64")]
-                if level() != Level::Scalar {
-                    // SAFETY: the level is above scalar only when these instructions were detected.
+                if level() >= Level::Avx512 {
+                    // SAFETY: the level is this high only when these instructions were detected.
                     return unsafe { x86::slots::$name(re, im, stages) };
                 }
                 fft::$name(re, im, stages);

@@ -52,8 +52,15 @@ impl NttTable {
             (modulus.shoup(inverse_degree), modulus.shoup(modulus.mul(inverse_degree, inverse[1].value)));
         // Vector transforms work on halves of sixteen words and more.
         let kernel = if degree < 32 { Level::Scalar } else { kernel::choose(level, &modulus) };
-        let forward = Twiddles::new(kernel, powers(root));
-        Ok(Self { modulus, degree, root, forward, inverse: Twiddles::new(kernel, inverse), inverse_last })
+        let forward = Twiddles::new(kernel, powers(root), &modulus);
+        Ok(Self {
+            modulus,
+            degree,
+            root,
+            forward,
+            inverse: Twiddles::new(kernel, inverse, &modulus),
+            inverse_last,
+        })
     }
 
     /// The prime.

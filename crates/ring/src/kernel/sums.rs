@@ -66,7 +66,7 @@ pub fn combine(out: &mut [u64], words: &[&[u64]], constants: &[Shoup], modulus: 
     assert!(words.len() == constants.len() && words.len() < 64, "a constant for each term");
     assert!(words.iter().all(|x| x.len() == out.len()), "operands are as long as the result");
     match choose(level(), modulus) {
-        Level::Scalar => scalar::combine(out, words, constants, modulus),
+        Level::Scalar | Level::Avx2 => scalar::combine(out, words, constants, modulus),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level never exceeds what was detected.
         Level::Ifma => unsafe { x86::ifma::combine(out, words, constants, modulus) },
@@ -93,6 +93,9 @@ pub fn dot_pair(out: (&mut [u64], &mut [u64]), terms: &[Term<'_>], modulus: &Mod
         Level::Scalar => scalar::dot_pair(out, terms, modulus),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level never exceeds what was detected.
+        Level::Avx2 => unsafe { x86::fma::dot_pair(out, terms, modulus) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
         Level::Ifma => unsafe { x86::ifma::dot_pair(out, terms, modulus) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
@@ -114,8 +117,8 @@ pub fn permute_blocks(out: &mut [u64], a: &[u64], permutation: &[u32]) {
         "blocks of eight move as a whole"
     );
     #[cfg(target_arch = "x86_64")]
-    if level() != Level::Scalar && a.len().is_multiple_of(8) {
-        // SAFETY: the level is above scalar only when these instructions were detected.
+    if level() >= Level::Avx512 && a.len().is_multiple_of(8) {
+        // SAFETY: the level is this high only when these instructions were detected.
         return unsafe { x86::sums::permute_blocks(out, a, permutation) };
     }
     for (word, source) in out.iter_mut().zip(permutation) {

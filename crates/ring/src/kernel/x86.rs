@@ -1,12 +1,13 @@
-//! AVX-512 kernels. Two instances of the same loops, with different modular products.
+//! Kernels for x86-64: two instances of the same AVX-512 loops, with different modular products, and [`fma`] for AVX2.
 //!
 //! Words are read and written as arrays of eight, so that every body is safe code; the compiler makes plain unaligned
 //! vector moves of them.
 
 mod arithmetic;
+pub(super) mod fma;
 mod loops;
-pub(super) mod sums;
 pub(super) mod slots;
+pub(super) mod sums;
 mod transform;
 
 pub(super) mod ifma {
