@@ -98,6 +98,39 @@ evaluator.rotate_vector_inplace(rotated, 1, galois)
 check("rotate", rotated, a[1:] + a[:1])
 save(rotated, "out-rotate.bin")
 
+# With keys from outside, in full and seeded: each operation there is a key for.
+for form in ("full", "seeded"):
+    their_relin = load(S.RelinKeys, f"in-relin-{form}.bin", context)
+    their_galois = load(S.GaloisKeys, f"in-galois-{form}.bin", context)
+    multiplied = ours("a")
+    evaluator.multiply_inplace(multiplied, ours("b-blake2xb"))
+    evaluator.relinearize_inplace(multiplied, their_relin)
+    evaluator.rescale_to_next_inplace(multiplied)
+    check(f"multiply, {form} key", multiplied, [x * y for x, y in zip(a, b)])
+    save(multiplied, f"out-multiplied-{form}.bin")
+    for step in (1, -3):
+        turned = ours("a")
+        evaluator.rotate_vector_inplace(turned, step, their_galois)
+        check(f"rotate by {step}, {form} key", turned, a[step:] + a[:step])
+        save(turned, f"out-rotated{step}-{form}.bin")
+    # Of a product, one level down.
+    evaluator.rotate_vector_inplace(multiplied, 1, their_galois)
+    expected = [x * y for x, y in zip(a, b)]
+    check(f"rotate a product, {form} key", multiplied, expected[1:] + expected[:1])
+    mirrored = ours("a")
+    evaluator.complex_conjugate_inplace(mirrored, their_galois)
+    check(f"conjugate, {form} key", mirrored, a)
+
+# TenSEAL writes keys seeded and compressed, and takes elements: 3 rotates by one. seal-python takes steps.
+if BACKEND == "tenseal":
+    save(generator.create_relin_keys(), "out-relin.bin")
+    save(generator.create_galois_keys([3]), "out-galois.bin")
+else:
+    one = S.GaloisKeys()
+    generator.create_galois_keys([1], one)
+    save(relin, "out-relin.bin")
+    save(one, "out-galois.bin")
+
 fresh = S.Ciphertext()
 encryptor.encrypt_symmetric(encode(a, scale), fresh)
 save(fresh, "out-fresh.bin")

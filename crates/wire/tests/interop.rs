@@ -13,7 +13,8 @@ use std::process::{Command, Output};
 
 use common::max_error;
 use hei_ckks::insecure_testing::SeededRandomness;
-use hei_ckks::{Ciphertext, Encoder, Parameters, ParametersLiteral, SecretKey};
+use hei_ckks::{Ciphertext, Encoder, Evaluator, Parameters, ParametersLiteral, SecretKey};
+use hei_ring::GaloisElement;
 use hei_wire::seal::{self, Compression, SealSeed};
 use hei_wire::{Shape, inspect};
 
@@ -104,6 +105,18 @@ fn exchange(interpreter: &Path, backend: &str) {
         let seeded = seal::encode_ciphertext_seeded(&ciphertext, &seed, context).unwrap();
         put(&format!("in-b-{name}.bin"), &seeded);
     }
+    let relin = key.relin_key(&mut randomness).unwrap();
+    let degree = context.degree();
+    let elements = [
+        GaloisElement::rotation(1, degree),
+        GaloisElement::rotation(-3, degree),
+        GaloisElement::conjugation(degree),
+    ];
+    let galois = key.galois_keys(&elements, &mut randomness).unwrap();
+    put("in-relin-full.bin", &seal::encode_relin_keys(&relin, context).unwrap());
+    put("in-relin-seeded.bin", &seal::encode_relin_keys_seeded(&relin, &key, &mut randomness).unwrap());
+    put("in-galois-full.bin", &seal::encode_galois_keys(&galois, context).unwrap());
+    put("in-galois-seeded.bin", &seal::encode_galois_keys_seeded(&galois, &key, &mut randomness).unwrap());
     let mut values = String::new();
     write!(values, "{{\"a\": {a:?}, \"b\": {b:?}, \"scale\": {scale:?}}}").unwrap();
     put("values.json", values.as_bytes());
@@ -113,7 +126,7 @@ fn exchange(interpreter: &Path, backend: &str) {
         .unwrap_or_else(|error| panic!("{backend}: {error}"));
     let errors: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let errors = errors.as_object().unwrap();
-    assert_eq!(errors.len(), 9, "{errors:?}");
+    assert_eq!(errors.len(), 9 + 2 * 5, "{errors:?}");
     for (name, error) in errors {
         assert!(error.as_f64().unwrap() < TOLERANCE, "{backend}: {name}: error {error}");
     }
@@ -135,6 +148,14 @@ fn exchange(interpreter: &Path, backend: &str) {
         ("out-fresh.bin", &fresh, a.clone()),
         ("out-public-encrypted.bin", &fresh, a.clone()),
     ];
+    for [product, left, right] in [
+        ["out-multiplied-full.bin", "out-rotated1-full.bin", "out-rotated-3-full.bin"],
+        ["out-multiplied-seeded.bin", "out-rotated1-seeded.bin", "out-rotated-3-seeded.bin"],
+    ] {
+        table.push((product, &rescaled, pairs().map(|(x, y)| x * y).collect()));
+        table.push((left, &fresh, [&a[1..], &a[..1]].concat()));
+        table.push((right, &fresh, [&a[a.len() - 3..], &a[..a.len() - 3]].concat()));
+    }
     if backend == "tenseal" {
         table.push(("out-seeded.bin", &fresh, b.clone()));
         assert_eq!(inspect(&get("out-seeded.bin")).unwrap().seeded, Some(true));
@@ -153,4 +174,18 @@ fn exchange(interpreter: &Path, backend: &str) {
     assert!(seal::decode_public_key(&get("out-public.bin"), context).unwrap() == public);
     let plaintext = seal::decode_plaintext(&get("out-plaintext.bin"), context).unwrap();
     assert!(max_error(&encoder.decode(&plaintext), &b) < TOLERANCE);
+
+    // And keys that SEAL made are computed with here.
+    let evaluator = Evaluator::new(context);
+    let theirs = seal::decode_relin_keys(&get("out-relin.bin"), context).unwrap();
+    let ciphertext = seal::decode_ciphertext(&get("out-fresh.bin"), &fresh).unwrap();
+    let product = evaluator.multiply(&ciphertext, &ciphertext).unwrap();
+    let product = evaluator.rescale(&evaluator.relinearize(&product, &theirs).unwrap()).unwrap();
+    let squares: Vec<f64> = a.iter().map(|x| x * x).collect();
+    let error = max_error(&decrypt(&product), &squares);
+    assert!(error < TOLERANCE, "{backend}: relinearized with SEAL's key: error {error}");
+    let theirs = seal::decode_galois_keys(&get("out-galois.bin"), context, &elements[..1]).unwrap();
+    let rotated = evaluator.rotate(&ciphertext, 1, &theirs).unwrap();
+    let error = max_error(&decrypt(&rotated), &[&a[1..], &a[..1]].concat());
+    assert!(error < TOLERANCE, "{backend}: rotated with SEAL's key: error {error}");
 }

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use common::frames::{Frame, hidden_run_blocks, object, run_blocks, stored_blocks};
 use common::{N1024, N16384, context, file, small_context};
-use hei_wire::{DecodeError, Format, Reason, Shape, hei, seal};
+use hei_ckks::KeyManifest;
+use hei_wire::{DecodeError, Format, KeyShape, Reason, Shape, hei, seal};
 use miniz_oxide::deflate::compress_to_vec_zlib;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
@@ -146,6 +147,22 @@ fn a_zlib_bomb_takes_no_window_at_all() {
 }
 
 #[test]
+fn keys_take_what_they_are_and_a_window() {
+    let _turn = TURN.lock().unwrap();
+    let context = context(N16384);
+    let bytes = file(N16384, "relin_seeded_zstd.bin");
+    let (key, used) = peak(|| seal::decode_relin_keys(&bytes, &context).unwrap());
+    let held: usize = key.0.digits().iter().map(|digit| 2 * 8 * digit.parts().0.data().len()).sum();
+    // And a polynomial that is being made from words.
+    let poly = 8 * key.0.digits()[0].parts().0.data().len();
+    assert!(used <= held + poly + MARGIN, "{used} bytes for a key of {held}");
+    let bomb = object([4, 1], 2, &Frame::stored(&vec![0; 64 << 20]).bytes());
+    let (result, used) = peak(|| seal::decode_relin_keys(&bomb, &context).map(drop));
+    assert_eq!(result, Err(Reason::LengthMismatch.into()));
+    assert!(used < 8 << 10, "{used} bytes");
+}
+
+#[test]
 fn headers_that_lie_about_lengths_allocate_nothing() {
     let _turn = TURN.lock().unwrap();
     let context = context(N1024);
@@ -154,6 +171,28 @@ fn headers_that_lie_about_lengths_allocate_nothing() {
     bytes[105..113].copy_from_slice(&(1u64 << 60).to_le_bytes());
     let (result, used) = peak(|| seal::decode_ciphertext(&bytes, &shape).map(drop));
     assert_eq!(result, Err(DecodeError::Invalid(Reason::LengthMismatch)));
+    assert!(used < 8 << 10, "{used} bytes");
+
+    // Key-switching keys of so many slots, and of so many digits.
+    let keys = file(N1024, "relin_none.bin");
+    for at in [48, 56] {
+        let mut bytes = keys.clone();
+        bytes[at..at + 8].copy_from_slice(&(1u64 << 40).to_le_bytes());
+        let (result, used) = peak(|| seal::decode_relin_keys(&bytes, &context).map(drop));
+        assert_eq!(result, Err(Reason::LengthMismatch.into()));
+        assert!(used < 8 << 10, "{used} bytes");
+    }
+    let mut header = vec![0xe7, b'h', b'e', b'i', 1, 3, 1, 32, 0, 4, 0, 0, 4, 0, 2, 0, 0, 16];
+    header.extend([0; 6]);
+    header.extend(context.params_id().0);
+    header.extend(1f64.to_le_bytes());
+    header.extend(u64::MAX.to_le_bytes());
+    header.extend([40, 30, 30, 40]);
+    let mut manifest = KeyManifest::new();
+    manifest.need_relinearization(2);
+    let keys = KeyShape::new(&context, &manifest);
+    let (result, used) = peak(|| hei::decode_evaluation_keys(&header, &keys).map(drop));
+    assert_eq!(result, Err(Reason::Truncated.into()), "4096 keys are announced");
     assert!(used < 8 << 10, "{used} bytes");
 
     // A hei/1 header of the largest counts there are.

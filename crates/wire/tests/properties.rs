@@ -8,10 +8,10 @@ use common::frames::{Frame, object};
 use common::{N1024, context, file, small_context};
 use hei_ckks::coefficients::{CoefficientCiphertext, CoefficientReply, IndexRange, IndexRanges};
 use hei_ckks::insecure_testing::SeededRandomness;
-use hei_ckks::{Ciphertext, Context, MaskSeed, PublicKey, SecretKey};
-use hei_ring::{Modulus, Ntt, Poly};
+use hei_ckks::{Ciphertext, Context, KeyManifest, MaskSeed, PublicKey, SecretKey};
+use hei_ring::{GaloisElement, Modulus, Ntt, Poly};
 use hei_wire::seal::{self, SealSeed};
-use hei_wire::{Format, Input, Shape, decode_inputs, hei, inspect};
+use hei_wire::{Format, Input, KeyShape, Shape, decode_evaluation_keys, decode_inputs, hei, inspect};
 use proptest::prelude::*;
 
 /// Degrees, primes (data, then special) of sets that differ in every way the formats can tell.
@@ -159,6 +159,35 @@ proptest! {
     }
 
     #[test]
+    fn evaluation_keys_come_back(set in 0..SETS.len(), word in any::<u64>(), seeded in any::<bool>()) {
+        let context = small_context(SETS[set].0, SETS[set].1, SETS[set].2);
+        prop_assume!(context.special_count() > 0);
+        let mut words = Words(word);
+        let mut level = || words.below(context.data_count() as u64) as usize;
+        let mut manifest = KeyManifest::new();
+        if word % 2 == 0 {
+            manifest.need_relinearization(level());
+        }
+        for step in [1, -1, 2 + (word % 300) as i64] {
+            manifest.need_rotation(&context, step, level());
+        }
+        manifest.need_galois(GaloisElement::conjugation(context.degree()), level());
+        let mut randomness = SeededRandomness::new(word);
+        let key = SecretKey::generate(&context, &mut randomness).unwrap();
+        let keys = key.evaluation_keys(&manifest, &mut randomness).unwrap();
+        let shape = KeyShape::new(&context, &manifest);
+        let write = if seeded { hei::encode_evaluation_keys } else { hei::encode_evaluation_keys_full };
+        let octets = write(&keys, &context).unwrap();
+        prop_assert_eq!(octets.len() as u64, shape.encoded_len(Format::Hei, seeded));
+        prop_assert!(octets.len() as u64 <= shape.max_encoded_len(Format::Hei));
+        let (format, back) = decode_evaluation_keys(octets.clone(), &shape).unwrap();
+        prop_assert_eq!(format, Format::Hei);
+        prop_assert!(write(&back, &context).unwrap() == octets);
+        prop_assert!(!seeded || back == keys);
+        prop_assert_eq!(manifest.missing(&back), vec![]);
+    }
+
+    #[test]
     fn arbitrary_octets_never_panic(octets in proptest::collection::vec(any::<u8>(), 0..300), magic in 0u8..4) {
         let context = small_context(1024, &[40, 30, 30, 40], 1);
         let octets = match magic {
@@ -169,6 +198,15 @@ proptest! {
         };
         everything(&octets, &context);
     }
+}
+
+/// Relinearization alone, and with a rotation.
+fn key_manifests(context: &Context) -> [KeyManifest; 2] {
+    let mut relin = KeyManifest::new();
+    relin.need_relinearization(context.max_level());
+    let mut both = relin.clone();
+    both.need_rotation(context, 1, 1);
+    [relin, both]
 }
 
 /// Every reader there is, on the same octets.
@@ -188,6 +226,18 @@ fn everything(octets: &[u8], context: &Arc<Context>) {
     let _ = hei::decode_reply(octets, &Shape::coefficient_reply(context, &ranges, 30, context.scale()));
     let _ = hei::decode_public_key(octets, &Shape::public_key(context));
     let _ = hei::decode_secret_key(octets, &Shape::secret_key(context));
+    for manifest in key_manifests(context) {
+        let shape = KeyShape::new(context, &manifest);
+        if let Ok((format, keys)) = decode_evaluation_keys(octets.to_vec(), &shape) {
+            assert_eq!(manifest.missing(&keys), vec![]);
+            if format == Format::Hei {
+                let seeded = hei::KeyHeader::parse(octets).unwrap().seeded();
+                let write =
+                    if seeded { hei::encode_evaluation_keys } else { hei::encode_evaluation_keys_full };
+                assert!(write(&keys, context).unwrap() == octets);
+            }
+        }
+    }
     let _ = seal::decode_parameters(octets);
     let _ = seal::decode_plaintext(octets, context);
     let _ = seal::decode_public_key(octets, context);
@@ -212,7 +262,14 @@ fn mutations_never_panic() {
         object([4, 1], 2, &Frame::stored(&file(N1024, "ct_full_none.bin")[16..]).bytes()),
         hei,
     ];
+    for manifest in key_manifests(&context) {
+        let keys = key.evaluation_keys(&manifest, &mut randomness).unwrap();
+        bases.push(hei::encode_evaluation_keys(&keys, &context).unwrap());
+        bases.push(hei::encode_evaluation_keys_full(&keys, &context).unwrap());
+    }
     let files = [
+        "relin_none.bin",
+        "rot_1_seeded_zstd.bin",
         "ct_full_none.bin",
         "ct_full_zstd.bin",
         "ct_full_zlib.bin",
