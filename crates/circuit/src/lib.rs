@@ -9,14 +9,18 @@
 //! | [`packing`] | which number sits in which slot or coefficient of which ciphertext |
 //! | [`plan`] | the steps, their type check, the executor, the cleartext twin |
 //! | [`cost`] | transforms, products and bytes of one evaluation |
+//! | [`linear`] | matrix times vector in baby and giant steps, inner sums |
+//! | [`polynomial`] | polynomials in the monomial or the Chebyshev basis |
 //! | [`error_bound`] | how far a decrypted value can be from the cleartext one |
 //! | [`mod@file`] | the `.hei` model file |
 
 pub mod cost;
 pub mod error_bound;
 pub mod file;
+pub mod linear;
 pub mod packing;
 pub mod plan;
+pub mod polynomial;
 
 mod error;
 

@@ -74,6 +74,9 @@ pub enum EvaluatorError {
         /// Level of the ciphertext.
         ciphertext: usize,
     },
+    /// A product must be relinearized, and there is no key for it.
+    #[error("no relinearization key")]
+    MissingRelinKey,
     /// No key for that automorphism.
     #[error("no key for Galois element {0}")]
     MissingGaloisKey(u64),
@@ -107,7 +110,7 @@ impl Evaluator {
         &self.context
     }
 
-    /// a + b. Equal levels and scales; noise adds.
+    /// a + b. Equal levels and scales; noise adds. The sum has as many parts as the longer of both.
     ///
     /// # Errors
     /// [`EvaluatorError`].
@@ -125,7 +128,7 @@ impl Evaluator {
         self.linear(a, b, |basis, x, y| basis.add_assign(x, y))
     }
 
-    /// a - b. Equal levels and scales; noise adds.
+    /// a - b. Equal levels and scales; noise adds. The difference has as many parts as the longer of both.
     ///
     /// # Errors
     /// [`EvaluatorError`].
@@ -323,6 +326,40 @@ impl Evaluator {
         Ok(Ciphertext::from_parts(parts, a.scale() / last as f64))
     }
 
+    /// The same ciphertext with a scale that differs from its own by roundings of doubles only, so that values which reach
+    /// one scale on different ways have the same number there. Changes the message by less than 2^-48 of it.
+    ///
+    /// # Errors
+    /// [`EvaluatorError::Scale`] for a scale that is another one.
+    pub fn with_scale(&self, mut a: Ciphertext, scale: f64) -> Result<Ciphertext> {
+        same_scale(a.scale(), scale)?;
+        a.set_scale(scale);
+        Ok(a)
+    }
+
+    /// sum += a · b, of three parts: [`multiply`](Self::multiply) and [`add`](Self::add) in one pass.
+    ///
+    /// # Errors
+    /// [`EvaluatorError`].
+    pub fn multiply_add_assign(&self, sum: &mut Ciphertext, a: &Ciphertext, b: &Ciphertext) -> Result<()> {
+        self.check_pair(a, b)?;
+        self.check_pair(sum, a)?;
+        let ([a0, a1], [b0, b1]) = (two_parts(a)?, two_parts(b)?);
+        same_scale(sum.scale(), self.product_scale(a, b.scale())?)?;
+        while sum.parts().len() < 3 {
+            sum.push_part(Poly::zero(self.context.degree(), a.level() + 1));
+        }
+        let basis = self.context.basis();
+        for (part, terms) in
+            sum.parts_mut().iter_mut().zip([&[(a0, b0)][..], &[(a0, b1), (a1, b0)], &[(a1, b1)]])
+        {
+            for (x, y) in terms {
+                basis.mul_add_assign(part, x, y);
+            }
+        }
+        Ok(())
+    }
+
     /// Leaves out limbs: the same message and scale at a lower level, exactly.
     ///
     /// # Errors
@@ -417,8 +454,8 @@ impl Evaluator {
     ) -> Result<()> {
         self.check_pair(a, b)?;
         same_scale(a.scale(), b.scale())?;
-        if a.parts().len() != b.parts().len() {
-            return Err(EvaluatorError::Parts { expected: a.parts().len(), actual: b.parts().len() });
+        while a.parts().len() < b.parts().len() {
+            a.push_part(Poly::zero(self.context.degree(), a.level() + 1));
         }
         for (x, y) in a.parts_mut().iter_mut().zip(b.parts()) {
             f(self.context.basis(), x, y);
@@ -499,9 +536,9 @@ pub(crate) fn two_parts(a: &Ciphertext) -> Result<[&Poly<Ntt>; 2]> {
     }
 }
 
-/// Equal up to the last bit of a double, which products of doubles in another order may differ in.
+/// Equal up to the last bits of a double, which products and quotients of doubles in another order may differ in.
 pub(crate) fn same_scale(left: f64, right: f64) -> Result<()> {
-    if (left - right).abs() <= left.abs().max(right.abs()) * f64::EPSILON {
+    if (left - right).abs() <= left.abs().max(right.abs()) * 16.0 * f64::EPSILON {
         Ok(())
     } else {
         Err(EvaluatorError::Scale { left, right })

@@ -72,6 +72,20 @@ impl ExtendedPlaintext {
 }
 
 impl Evaluator {
+    /// Zero at a level and a scale, to add to.
+    ///
+    /// # Errors
+    /// [`EvaluatorError`].
+    pub fn zero_extended(&self, level: usize, scale: f64) -> Result<Extended> {
+        self.tables()?;
+        let context = self.context();
+        if level > context.max_level() {
+            return Err(EvaluatorError::Raise { from: context.max_level(), to: level });
+        }
+        let limbs = extended_limbs(context, level);
+        Ok(Extended { parts: [(); 2].map(|()| Poly::zero(context.degree(), limbs)), level, scale })
+    }
+
     /// Cuts a ciphertext into digits, once for many rotations.
     ///
     /// # Errors
@@ -226,7 +240,8 @@ impl Evaluator {
         Ok(Ciphertext::from_parts(a.parts.map(divide).into(), a.scale / last as f64))
     }
 
-    /// A plaintext over the special primes as well.
+    /// A plaintext over the special primes as well. Exact for coefficients below half the modulus of its level, up to
+    /// 2^-24 of it.
     ///
     /// # Errors
     /// [`EvaluatorError`]. Cost: an inverse NTT for each limb and an NTT for each special prime.

@@ -122,6 +122,17 @@ impl Noise {
         }
     }
 
+    /// A fixed error of at most this size in every slot, such as that of a rounded constant: noise whose bound it is.
+    pub fn constant(degree: usize, size: f64) -> Self {
+        Self::additive(size / (GAUSSIAN_SIGMAS * libm::sqrt(degree as f64 / 2.0)))
+    }
+
+    /// Both noises at once when they may depend on each other.
+    #[must_use]
+    pub fn plus_dependent(self, other: Self) -> Self {
+        Self { additive: self.additive + other.additive, product: self.product + other.product }
+    }
+
     /// The noise multiplied by a number.
     #[must_use]
     pub fn times(self, factor: f64) -> Self {

@@ -157,6 +157,12 @@ impl Ciphertext {
         self.scale
     }
 
+    /// Adds a part, of the shape of the others.
+    pub(crate) fn push_part(&mut self, part: Poly<Ntt>) {
+        self.seed = None;
+        self.parts.push(part);
+    }
+
     pub(crate) fn set_scale(&mut self, scale: f64) {
         self.scale = scale;
     }
