@@ -7,7 +7,7 @@ use hei_ring::{Extension, GaloisElement, Modulus, Ntt, Poly};
 
 use crate::evaluation_keys::GaloisKeys;
 use crate::evaluator::{Evaluator, EvaluatorError, same_scale, two_parts};
-use crate::keyswitch::{self, add_times_special, extended_limbs, prime_index, times_special};
+use crate::keyswitch::{self, add_times_special, digit_groups, extended_limbs, prime_index, times_special};
 use crate::values::{Ciphertext, Plaintext};
 
 type Result<T> = core::result::Result<T, EvaluatorError>;
@@ -114,7 +114,7 @@ impl Evaluator {
     }
 
     fn apply_hoisted(&self, a: &Hoisted, element: GaloisElement, keys: &GaloisKeys) -> Result<Ciphertext> {
-        self.check(&a.ciphertext)?;
+        self.check_hoisted(a)?;
         if element.value() == 1 {
             return Ok(a.ciphertext.clone());
         }
@@ -129,7 +129,7 @@ impl Evaluator {
     /// # Errors
     /// [`EvaluatorError`]. Cost: the products of a key switch, no transform.
     pub fn rotate_extended(&self, a: &Hoisted, step: i64, keys: &GaloisKeys) -> Result<Extended> {
-        self.check(&a.ciphertext)?;
+        self.check_hoisted(a)?;
         let context = self.context();
         let [c0, c1] = two_parts(&a.ciphertext)?;
         let (level, scale) = (a.ciphertext.level(), a.ciphertext.scale());
@@ -199,18 +199,18 @@ impl Evaluator {
             }
         }
         let limbs = extended_limbs(context, a.level);
-        let mut parts = [(); 2].map(|()| Poly::zero(context.degree(), limbs));
+        let mut parts = [(); 2].map(|()| Poly::scratch(context.degree(), limbs));
         let [first, second] = &mut parts;
+        let mut list = Vec::with_capacity(terms.len());
         for place in 0..limbs {
             let modulus = context.basis().modulus(prime_index(context, a.level, place));
-            for terms in terms.chunks(32) {
-                let mut list = [(&[][..], &[][..], &[][..]); 32];
-                for (term, (x, w)) in list.iter_mut().zip(terms) {
-                    *term = (w.poly.limb(place), x.parts[0].limb(place), x.parts[1].limb(place));
-                }
-                let out = (first.limb_mut(place), second.limb_mut(place));
-                sums::dot_pair(out, &list[..terms.len()], modulus);
-            }
+            list.clear();
+            list.extend(
+                terms
+                    .iter()
+                    .map(|(x, w)| (w.poly.limb(place), x.parts[0].limb(place), x.parts[1].limb(place))),
+            );
+            sums::dot_pair((first.limb_mut(place), second.limb_mut(place)), &list, modulus);
         }
         Ok(Extended { parts, level: a.level, scale })
     }
@@ -258,7 +258,7 @@ impl Evaluator {
             limb.copy_from_slice(plaintext.poly().limb(i));
             basis.table(i).inverse(limb);
         });
-        let mut poly = Poly::zero(context.degree(), extended_limbs(context, level));
+        let mut poly = Poly::scratch(context.degree(), extended_limbs(context, level));
         for (place, limb) in poly.iter_mut().enumerate() {
             if place <= level {
                 limb.copy_from_slice(plaintext.poly().limb(place));
@@ -280,6 +280,15 @@ impl Evaluator {
         for (place, (a, b)) in a.iter_mut().zip(b.iter()).enumerate() {
             f(a, b, self.context().basis().modulus(prime_index(self.context(), level, place)));
         }
+    }
+
+    fn check_hoisted(&self, a: &Hoisted) -> Result<()> {
+        self.check(&a.ciphertext)?;
+        let (context, level) = (self.context(), a.ciphertext.level());
+        let limbs = extended_limbs(context, level);
+        let fits = a.digits.len() == digit_groups(context, level).count()
+            && a.digits.iter().all(|digit| digit.limbs() == limbs);
+        if fits { Ok(()) } else { Err(EvaluatorError::Parameters) }
     }
 
     fn check_extended(&self, a: &Extended, b: &Extended) -> Result<()> {

@@ -134,7 +134,7 @@ pub(crate) fn decompose(context: &Context, tables: &SwitchTables, input: &Poly<N
     let decomposition = Decomposition::new(context, tables, input);
     (0..decomposition.digits.len())
         .map(|j| {
-            let mut digit = Poly::zero(context.degree(), extended_limbs(context, level));
+            let mut digit = Poly::scratch(context.degree(), extended_limbs(context, level));
             for (place, limb) in digit.iter_mut().enumerate() {
                 let t = prime_index(context, level, place);
                 if decomposition.digits[j].0.contains(&t) {
@@ -161,8 +161,8 @@ pub(crate) fn switch_extended(
     let level = input.limbs() - 1;
     let decomposition = Decomposition::new(context, tables, input);
     let count = decomposition.digits.len();
-    let mut lifted = Poly::<Ntt>::zero(context.degree(), count);
-    let mut sums = [(); 2].map(|()| Poly::zero(context.degree(), extended_limbs(context, level)));
+    let mut lifted = Poly::<Ntt>::scratch(context.degree(), count);
+    let mut sums = [(); 2].map(|()| Poly::scratch(context.degree(), extended_limbs(context, level)));
     for place in 0..extended_limbs(context, level) {
         let t = prime_index(context, level, place);
         for (j, out) in lifted.iter_mut().enumerate() {
@@ -181,7 +181,7 @@ pub(crate) fn switch_digits(
     level: usize,
     key: &SwitchKey,
 ) -> [Poly<Ntt>; 2] {
-    let mut sums = [(); 2].map(|()| Poly::zero(context.degree(), extended_limbs(context, level)));
+    let mut sums = [(); 2].map(|()| Poly::scratch(context.degree(), extended_limbs(context, level)));
     for place in 0..extended_limbs(context, level) {
         let digit = |j: usize| digits[j].limb(place);
         multiply_key(context, key, (level, place), digits.len(), digit, &mut sums);
@@ -189,7 +189,7 @@ pub(crate) fn switch_digits(
     sums
 }
 
-/// Adds the sum of digits times key to one limb of both sums.
+/// Writes the sum of digits times key to one limb of both sums.
 fn multiply_key<'a>(
     context: &Context,
     key: &'a SwitchKey,
@@ -246,7 +246,7 @@ fn divide(context: &Context, division: &Division, mut poly: Poly<Ntt>, kept: usi
         basis.table(prime(i)).inverse(limb);
     });
     poly.truncate(kept);
-    let mut lifted = Poly::<Ntt>::zero(degree, 1);
+    let mut lifted = Poly::<Ntt>::scratch(degree, 1);
     let lifted = lifted.limb_mut(0);
     for (i, (limb, inverse)) in poly.iter_mut().zip(&division.inverses).enumerate() {
         let modulus = basis.modulus(i);

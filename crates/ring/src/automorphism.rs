@@ -64,7 +64,7 @@ impl GaloisElement {
 /// When the permutation is for another degree.
 pub fn permute(poly: &Poly<Ntt>, permutation: &[u32]) -> Poly<Ntt> {
     assert_eq!(permutation.len(), poly.degree(), "a permutation of N words");
-    let mut out = Poly::zero(poly.degree(), poly.limbs());
+    let mut out = Poly::scratch(poly.degree(), poly.limbs());
     for (o, limb) in out.iter_mut().zip(poly.iter()) {
         sums::permute_blocks(o, limb, permutation);
     }

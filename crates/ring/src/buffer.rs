@@ -20,8 +20,8 @@ thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool { free: Vec::new(), words: 0 }) };
 }
 
-/// An empty buffer with room for `words`, at most twice as large.
-pub(crate) fn take(words: usize) -> Vec<u64> {
+/// A buffer with room for `words`, at most twice as large, and whatever it held.
+fn take(words: usize) -> Vec<u64> {
     let kept = POOL.try_with(|pool| {
         let mut pool = pool.borrow_mut();
         let place = pool.free.iter().rposition(|b| (words..=2 * words).contains(&b.capacity()))?;
@@ -32,9 +32,17 @@ pub(crate) fn take(words: usize) -> Vec<u64> {
     kept.ok().flatten().unwrap_or_else(|| Vec::with_capacity(words))
 }
 
+/// A buffer of any words, for whoever writes all of them before reading one.
+pub(crate) fn take_any(words: usize) -> Vec<u64> {
+    let mut buffer = take(words);
+    buffer.resize(words, 0);
+    buffer
+}
+
 /// A buffer of zeros.
 pub(crate) fn take_zeroed(words: usize) -> Vec<u64> {
     let mut buffer = take(words);
+    buffer.clear();
     buffer.resize(words, 0);
     buffer
 }
@@ -42,17 +50,17 @@ pub(crate) fn take_zeroed(words: usize) -> Vec<u64> {
 /// A copy of some words.
 pub(crate) fn take_copy(words: &[u64]) -> Vec<u64> {
     let mut buffer = take(words.len());
+    buffer.clear();
     buffer.extend_from_slice(words);
     buffer
 }
 
 /// Keeps a buffer for later, unless the thread is ending; what has waited longest goes when there is too much.
-pub(crate) fn give(mut buffer: Vec<u64>) {
+pub(crate) fn give(buffer: Vec<u64>) {
     let words = buffer.capacity();
     if words == 0 {
         return;
     }
-    buffer.clear();
     // An error means that the thread is ending: the buffer is freed.
     let _ = POOL.try_with(|pool| {
         let mut pool = pool.borrow_mut();
@@ -78,6 +86,8 @@ mod tests {
         let buffer = take_zeroed(600);
         assert!(buffer.capacity() >= 1000 && buffer.iter().all(|w| *w == 0) && buffer.len() == 600);
         give(buffer);
+        assert_eq!(take_any(700).len(), 700);
+        assert_eq!(take_copy(&[5; 3]), [5; 3]);
         assert!(take(499).capacity() < 1000, "not more than twice as large");
         for _ in 0..4 {
             give(Vec::with_capacity(CEILING / 2 + 1));

@@ -70,7 +70,7 @@ impl Extension {
     /// Cost: a product by a constant for each prime, nothing for one prime alone.
     pub fn prepare(&self, degree: usize, mut fill: impl FnMut(usize, &mut [u64])) -> Prepared {
         let count = self.sources();
-        let mut words = Poly::zero(degree, if count == 1 { 1 } else { count + 1 });
+        let mut words = Poly::scratch(degree, if count == 1 { 1 } else { count + 1 });
         for (i, limb) in words.iter_mut().take(count).enumerate() {
             fill(i, limb);
             if count > 1 {
@@ -110,7 +110,7 @@ impl Extension {
             return sums::combine(out, slices, constants, modulus);
         }
         // Words of more than 50 bits do not go into the sums of small primes as they are.
-        let mut reduced = Poly::<Coeff>::zero(out.len(), 1);
+        let mut reduced = Poly::<Coeff>::scratch(out.len(), 1);
         out.fill(0);
         for (words, constant) in slices.iter().zip(constants) {
             kernel::reduce_shifted(reduced.limb_mut(0), words, 0, modulus);

@@ -65,6 +65,11 @@ impl<F: Form> Poly<F> {
         Self { degree, data: buffer::take_zeroed(degree * limbs), form: PhantomData }
     }
 
+    /// A polynomial of any words, not even residues: to be written whole before it is read.
+    pub fn scratch(degree: usize, limbs: usize) -> Self {
+        Self { degree, data: buffer::take_any(degree * limbs), form: PhantomData }
+    }
+
     /// Words taken over as they are, limb-major; `None` unless they are a positive number of whole limbs.
     ///
     /// Residues are the caller's promise: each below its prime.

@@ -162,8 +162,10 @@ pub fn combine(out: &mut [u64], words: &[&[u64]], constants: &[Shoup], modulus: 
     }
 }
 
-/// out.0 += sum of x y, out.1 += sum of x z. In [0, q), out [0, q).
+/// out.0 = sum of x y, out.1 = sum of x z. In [0, q), out [0, q).
 pub fn dot_pair(out: (&mut [u64], &mut [u64]), terms: &[(&[u64], &[u64], &[u64])], modulus: &Modulus) {
+    out.0.fill(0);
+    out.1.fill(0);
     // 63 products below 2^122 and a word stay below 2^128.
     for terms in terms.chunks(63) {
         for (i, (a, b)) in out.0.iter_mut().zip(out.1.iter_mut()).enumerate() {

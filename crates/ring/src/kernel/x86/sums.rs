@@ -163,13 +163,19 @@ macro_rules! sums {
             let (first, first_rest) = out.0.as_chunks_mut::<32>();
             let (second, second_rest) = out.1.as_chunks_mut::<32>();
             let done = first.len() * 32;
-            for terms in terms.chunks(sum::TERMS) {
+            if terms.is_empty() {
+                first.as_flattened_mut().fill(0);
+                second.as_flattened_mut().fill(0);
+            }
+            for (turn, terms) in terms.chunks(sum::TERMS).enumerate() {
                 for (i, (a, b)) in first.iter_mut().zip(second.iter_mut()).enumerate() {
                     let zero = _mm512_setzero_si512();
                     let mut sums = [((zero, zero), (zero, zero)); 4];
                     let (a, b) = (a.as_chunks_mut::<8>().0, b.as_chunks_mut::<8>().0);
-                    for ((sum, a), b) in sums.iter_mut().zip(a.iter()).zip(b.iter()) {
-                        (sum.0.0, sum.1.0) = (load(a), load(b));
+                    if turn > 0 {
+                        for ((sum, a), b) in sums.iter_mut().zip(a.iter()).zip(b.iter()) {
+                            (sum.0.0, sum.1.0) = (load(a), load(b));
+                        }
                     }
                     for (x, y, z) in terms {
                         let x = x.as_chunks::<32>().0[i].as_chunks::<8>().0;
@@ -188,6 +194,8 @@ macro_rules! sums {
                 }
             }
             if !first_rest.is_empty() {
+                first_rest.fill(0);
+                second_rest.fill(0);
                 for (x, y, z) in terms {
                     scalar::mul_add_assign(first_rest, &x[done..], &y[done..], modulus);
                     scalar::mul_add_assign(second_rest, &x[done..], &z[done..], modulus);
