@@ -357,6 +357,8 @@ pub(in crate::kernel) fn dot_pair(
     terms: &[crate::kernel::sums::Term<'_>],
     modulus: &Modulus,
 ) {
+    out_a.fill(0);
+    out_b.fill(0);
     for (x, y, z) in terms {
         mul_add_assign(out_a, x, y, modulus);
         mul_add_assign(out_b, x, z, modulus);
