@@ -6,7 +6,7 @@ use super::arithmetic::{self, fold, load, splat, store};
 use crate::modulus::Modulus;
 
 /// Terms summed in one pass: their operands come from so many places at once. More than these evict each other from a
-/// first-level cache when they lie whole pages apart, as the digits of a key do; four passes over twelve terms are a seventh
+/// first-level cache when they lie whole pages apart, as the digits of a key do; three passes over twelve terms are a seventh
 /// faster than one.
 pub(super) const STREAMS: usize = 4;
 
