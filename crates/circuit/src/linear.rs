@@ -198,9 +198,13 @@ impl LinearTransform {
         }
         let scale = self.placement.input_scale * self.facts.weight_scale;
         let mut sum = evaluator.zero_extended(self.placement.level, scale)?;
-        for (giant, diagonals) in &self.giants {
-            let terms: Vec<_> = diagonals.iter().map(|(baby, diagonal)| (&rotated[baby], diagonal)).collect();
-            let inner = evaluator.weighted_sum_extended(&terms)?;
+        let lists: Vec<Vec<_>> = self
+            .giants
+            .values()
+            .map(|diagonals| diagonals.iter().map(|(baby, diagonal)| (&rotated[baby], diagonal)).collect())
+            .collect();
+        let inner = evaluator.weighted_sums_extended(&lists)?;
+        for (giant, inner) in self.giants.keys().zip(inner) {
             evaluator.rotate_extended_add_assign(&mut sum, inner, *giant, keys)?;
         }
         let product = evaluator.finish_rescaled(sum)?;

@@ -12,6 +12,9 @@ use crate::values::{Ciphertext, Plaintext};
 
 type Result<T> = core::result::Result<T, EvaluatorError>;
 
+/// Words of each operand that sums are advanced by: those of some tens of ciphertexts fit a second-level cache.
+const BLOCK: usize = 1024;
+
 /// A ciphertext whose second part is cut into digits already: the costly part of every rotation of it.
 ///
 /// Memory: that of the ciphertext, and a polynomial over data and special primes for each digit.
@@ -184,35 +187,58 @@ impl Evaluator {
         Ok(())
     }
 
-    /// Sum of products of extended ciphertexts and plaintexts, all of equal levels and equal scales.
+    /// Sums of products of extended ciphertexts and plaintexts, all of equal levels and equal scales: for each list one sum.
+    ///
+    /// Ciphertexts that occur in several lists are read from memory once: all sums advance together, some words at a time.
     ///
     /// # Errors
     /// [`EvaluatorError`]; [`NoTerms`](EvaluatorError::NoTerms) for an empty sum. Cost: two products a coefficient and term.
-    pub fn weighted_sum_extended(&self, terms: &[(&Extended, &ExtendedPlaintext)]) -> Result<Extended> {
-        let ((a, w), context) = (terms.first().ok_or(EvaluatorError::NoTerms)?, self.context());
+    pub fn weighted_sums_extended(
+        &self,
+        lists: &[Vec<(&Extended, &ExtendedPlaintext)>],
+    ) -> Result<Vec<Extended>> {
+        let context = self.context();
+        let (a, w) = lists.first().and_then(|terms| terms.first()).ok_or(EvaluatorError::NoTerms)?;
         let scale = self.product_scale_at(a.level, a.scale, w.scale)?;
-        for (x, y) in terms {
-            self.check_extended(a, x)?;
-            same_scale(w.scale, y.scale)?;
-            if y.level != a.level || y.poly.degree() != context.degree() {
-                return Err(EvaluatorError::Level { left: a.level, right: y.level });
+        for terms in lists {
+            if terms.is_empty() {
+                return Err(EvaluatorError::NoTerms);
+            }
+            for (x, y) in terms {
+                self.check_extended(a, x)?;
+                same_scale(w.scale, y.scale)?;
+                if y.poly.degree() != context.degree() {
+                    return Err(EvaluatorError::Parameters);
+                }
+                if y.level != a.level {
+                    return Err(EvaluatorError::Level { left: a.level, right: y.level });
+                }
             }
         }
         let limbs = extended_limbs(context, a.level);
-        let mut parts = [(); 2].map(|()| Poly::scratch(context.degree(), limbs));
-        let [first, second] = &mut parts;
-        let mut list = Vec::with_capacity(terms.len());
+        let zero = || [(); 2].map(|()| Poly::scratch(context.degree(), limbs));
+        let mut all: Vec<[Poly<Ntt>; 2]> = lists.iter().map(|_| zero()).collect();
+        let mut list = Vec::new();
         for place in 0..limbs {
             let modulus = context.basis().modulus(prime_index(context, a.level, place));
-            list.clear();
-            list.extend(
-                terms
-                    .iter()
-                    .map(|(x, w)| (w.poly.limb(place), x.parts[0].limb(place), x.parts[1].limb(place))),
-            );
-            sums::dot_pair((first.limb_mut(place), second.limb_mut(place)), &list, modulus);
+            for start in (0..context.degree()).step_by(BLOCK) {
+                let block = start..(start + BLOCK).min(context.degree());
+                for (terms, [first, second]) in lists.iter().zip(&mut all) {
+                    list.clear();
+                    list.extend(terms.iter().map(|(x, w)| {
+                        let [w, x0, x1] =
+                            [&w.poly, &x.parts[0], &x.parts[1]].map(|p| &p.limb(place)[block.clone()]);
+                        (w, x0, x1)
+                    }));
+                    let out = (
+                        &mut first.limb_mut(place)[block.clone()],
+                        &mut second.limb_mut(place)[block.clone()],
+                    );
+                    sums::dot_pair(out, &list, modulus);
+                }
+            }
         }
-        Ok(Extended { parts, level: a.level, scale })
+        Ok(all.into_iter().map(|parts| Extended { parts, level: a.level, scale }).collect())
     }
 
     /// Divides by P: the ciphertext itself.
