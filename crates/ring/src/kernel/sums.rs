@@ -65,7 +65,12 @@ pub fn overflow(out: &mut [u64], words: &[&[u64]], fractions: &[Fraction]) {
 pub fn combine(out: &mut [u64], words: &[&[u64]], constants: &[Shoup], modulus: &Modulus) {
     assert!(words.len() == constants.len() && words.len() < 64, "a constant for each term");
     assert!(words.iter().all(|x| x.len() == out.len()), "operands are as long as the result");
-    match choose(level(), modulus) {
+    combine_at(choose(level(), modulus), out, words, constants, modulus);
+}
+
+/// [`combine`] with a given kernel, which must have been detected.
+fn combine_at(kernel: Level, out: &mut [u64], words: &[&[u64]], constants: &[Shoup], modulus: &Modulus) {
+    match kernel {
         Level::Scalar | Level::Avx2 => scalar::combine(out, words, constants, modulus),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level never exceeds what was detected.
@@ -89,7 +94,12 @@ pub fn dot_pair(out: (&mut [u64], &mut [u64]), terms: &[Term<'_>], modulus: &Mod
     let length = out.0.len();
     let fits = |(x, y, z): &Term<'_>| x.len() == length && y.len() == length && z.len() == length;
     assert!(out.1.len() == length && terms.iter().all(fits), "operands are as long as the result");
-    match choose(level(), modulus) {
+    dot_pair_at(choose(level(), modulus), out, terms, modulus);
+}
+
+/// [`dot_pair`] with a given kernel, which must have been detected.
+fn dot_pair_at(kernel: Level, out: (&mut [u64], &mut [u64]), terms: &[Term<'_>], modulus: &Modulus) {
+    match kernel {
         Level::Scalar => scalar::dot_pair(out, terms, modulus),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level never exceeds what was detected.
@@ -132,6 +142,10 @@ mod tests {
     use crate::prime::chain_primes;
     use proptest::prelude::*;
 
+    fn levels() -> impl Iterator<Item = Level> {
+        Level::ALL.into_iter().filter(|level| *level <= crate::kernel::detected())
+    }
+
     fn words(seed: u64, n: usize, q: u64) -> Vec<u64> {
         let mut state = seed | 1;
         (0..n)
@@ -161,17 +175,21 @@ mod tests {
                 x.iter().zip(&y).zip(&z).map(|((x, y), z)| (&x[..], &y[..], &z[..])).collect();
             let (mut a, mut b) = (words(seed, n, q), words(!seed, n, q));
             dot_pair((&mut a, &mut b), &list, &modulus);
-            let (mut c, mut d) = (vec![1; n], vec![2; n]);
-            scalar::dot_pair((&mut c, &mut d), &list, &modulus);
-            prop_assert!(a == c && b == d);
+            for level in levels() {
+                let (mut c, mut d) = (vec![1; n], vec![2; n]);
+                dot_pair_at(choose(level, &modulus), (&mut c, &mut d), &list, &modulus);
+                prop_assert!(a == c && b == d, "{}", level.name());
+            }
             let terms = terms.min(63);
             let constants: Vec<Shoup> = (0..terms).map(|i| modulus.shoup(y[i][0])).collect();
             let slices: Vec<&[u64]> = x.iter().take(terms).map(|x| &x[..]).collect();
             let mut e = vec![7; n];
             combine(&mut e, &slices, &constants, &modulus);
-            let mut f = vec![9; n];
-            scalar::combine(&mut f, &slices, &constants, &modulus);
-            prop_assert!(e == f);
+            for level in levels() {
+                let mut f = vec![9; n];
+                combine_at(choose(level, &modulus), &mut f, &slices, &constants, &modulus);
+                prop_assert!(e == f, "{}", level.name());
+            }
             for i in 0..n {
                 let mut sums = [0u128; 3];
                 for j in 0..list.len() {
@@ -181,6 +199,19 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(sums, [u128::from(a[i]), u128::from(b[i]), u128::from(e[i])]);
+            }
+        }
+
+        #[test]
+        fn automorphisms_move_blocks_on_every_kernel(log in 4u32..=12, element in 0u64..1 << 13, seed: u64) {
+            let degree = 1usize << log;
+            let element = (2 * element + 1) % (2 * degree as u64);
+            let permutation = crate::GaloisElement::new(element, degree).unwrap().permutation(degree);
+            let a = words(seed, degree, u64::MAX);
+            let mut out = vec![0; degree];
+            permute_blocks(&mut out, &a, &permutation);
+            for (word, source) in out.iter().zip(&permutation) {
+                prop_assert_eq!(*word, a[*source as usize]);
             }
         }
 
