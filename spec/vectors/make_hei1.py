@@ -1,4 +1,4 @@
-"""Writes hei1.json: known answers for spec/wire.md, sections 2 to 4.
+"""Writes hei1.json: known answers for spec/wire.md, sections 2 to 4, evaluation keys included.
 
 Standard library only, and written from the specification alone: it shares no code with the library it is to check.
 Run from anywhere: python3 spec/vectors/make_hei1.py
@@ -74,12 +74,14 @@ def pack(values, width):
     return bits.to_bytes((len(values) * width + 7) // 8, "little")
 
 
-def container(kind, form, n, widths, parts, scale, pid, body, k=0, items=1, ranges=(), seeds=()):
-    """Section 2."""
-    out = bytes.fromhex("e7686569") + bytes([1, kind, form, 32 if seeds else 0])
+def container(kind, form, n, widths, parts, scale, pid, body, k=0, items=1, ranges=(), seeds=(), keys=(), seeded=False):
+    """Section 2; the seeds of evaluation keys are in the body, and only said to be there."""
+    out = bytes.fromhex("e7686569") + bytes([1, kind, form, 32 if seeds or seeded else 0])
     out += struct.pack("<IHBBHHI", n, len(widths), parts, k, items, len(ranges), 0)
     out += pid + struct.pack("<dQ", scale, len(body)) + bytes(widths)
-    out += b"".join(struct.pack("<III", *r) for r in ranges) + b"".join(seeds)
+    out += b"".join(struct.pack("<III", *r) for r in ranges)
+    out += b"".join(struct.pack("<BBHI", purpose, 0, limbs, element) for purpose, limbs, element in keys)
+    out += b"".join(seeds)
     return out + body
 
 
@@ -109,6 +111,21 @@ def largest_prime(bits, n):
     return q
 
 
+def largest_primes(bits, n, count):
+    found, q = [], largest_prime(bits, n)
+    while len(found) < count:
+        if is_prime(q):
+            found.append(q)
+        q -= 2 * n
+    return found
+
+
+def chain(bits, n):
+    """SEAL's choice: of each size the largest, the first place of a size getting the smallest of them."""
+    pools = {b: sorted(largest_primes(b, n, bits.count(b))) for b in set(bits)}
+    return [pools[b].pop(0) for b in bits]
+
+
 def residue(item, part, limb, i, q):
     """An arbitrary polynomial that a reader can write down too."""
     return (i * 0x9E3779B97F4A7C15 + item * 1000003 + part * 7919 + limb * 104729 + 1) % q
@@ -125,6 +142,7 @@ SETS = {
     "n1024": (1024, [1099511590913, 1073698817, 1073707009], [1099511592961]),
     "n1024_one_prime": (1024, [largest_prime(26, 1024)], []),
     "n2048_one_prime": (2048, [largest_prime(53, 2048)], []),
+    "n1024_two_special": (1024, chain([40, 30, 30, 30, 40, 40], 1024)[:4], chain([40, 30, 30, 30, 40, 40], 1024)[4:]),
 }
 SEED = bytes(range(32))
 
@@ -183,6 +201,22 @@ def main():
     secret = pack([(i * i + i // 3) % 3 for i in range(n)], 2)
     add("secret-key", "n1024", {"coefficients": "(i*i + floor(i/3)) mod 3, with 2 for -1"},
         container(5, 0, n, [2], 1, 1.0, pid, secret))
+
+    # Digits are the items of the note, counted through all keys; two special primes make ceil(m / 2) of them.
+    n, data, special = SETS["n1024_two_special"]
+    pid = params_id(n, data, special)[1]
+    widths = [q.bit_length() for q in data + special]
+    keys = [(1, 4, 0), (2, 3, 3), (2, 1, 2 * n - 1)]
+    for seeded in (True, False):
+        body, item = b"", 0
+        for _, m, _ in keys:
+            for _ in range((m + len(special) - 1) // len(special)):
+                body += limbs(item, 0, data[:m] + special, n)
+                body += bytes([item]) * 32 if seeded else limbs(item, 1, data[:m] + special, n)
+                item += 1
+        add(f"evaluation-key, {'seeded' if seeded else 'full'}", "n1024_two_special",
+            {"keys": [list(key) for key in keys], "seeds": "32 times the number of the digit"},
+            container(3, 1, n, widths, 2, 1.0, pid, body, items=len(keys), keys=keys, seeded=seeded))
 
     n, data, special = SETS["n2048_one_prime"]
     pid = params_id(n, data, special)[1]

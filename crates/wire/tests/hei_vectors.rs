@@ -7,9 +7,12 @@ use std::sync::Arc;
 use common::{hex, root};
 use hei_ckks::coefficients::{CoefficientCiphertext, CoefficientReply, IndexRange, IndexRanges};
 use hei_ckks::insecure_testing::InsecureParameters;
-use hei_ckks::{Ciphertext, Context, MaskSeed, ParametersLiteral, ParamsId, PublicKey};
-use hei_ring::{Modulus, Ntt, Poly};
-use hei_wire::{Shape, hei};
+use hei_ckks::{
+    Ciphertext, Context, EvaluationKeys, GaloisKeys, KeyDigit, KeyManifest, MaskSeed, ParametersLiteral,
+    ParamsId, PublicKey, RelinKey, SwitchKey,
+};
+use hei_ring::{GaloisElement, Modulus, Ntt, Poly};
+use hei_wire::{KeyShape, Shape, hei};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -200,6 +203,7 @@ fn containers() {
                 assert!(hei::decode_reply(&octets, &shape).unwrap() == reply);
                 octets
             }
+            "evaluation-key, seeded" | "evaluation-key, full" => evaluation_key(entry, &context),
             other => panic!("no reader for {other:?}"),
         };
         assert_eq!(Some(octets.len() as u64), entry["octets"].as_u64(), "{name}");
@@ -208,5 +212,53 @@ fn containers() {
         assert_eq!(Some(hex(&digest).as_str()), entry["sha256"].as_str(), "{name}");
         seen += 1;
     }
-    assert_eq!(seen, 8);
+    assert_eq!(seen, 10);
+}
+
+/// The keys an entry describes, written; read again they are the same keys.
+fn evaluation_key(entry: &Value, context: &Arc<Context>) -> Vec<u8> {
+    let seeded = entry["name"].as_str().unwrap().ends_with("seeded");
+    let primes: Vec<u64> = context.basis().moduli().map(Modulus::value).collect();
+    let (degree, data) = (context.degree(), context.data_count());
+    let mut item = 0;
+    let mut switch_key = |limbs: usize| {
+        let moduli = [&primes[..limbs], &primes[data..]].concat();
+        let digits = (0..limbs.div_ceil(context.special_count())).map(|_| {
+            let b = poly(item, 0, degree, &moduli);
+            let digit = if seeded {
+                let seed = MaskSeed([item as u8; 32]);
+                let digit = KeyDigit::from_seed(context, limbs - 1, b, seed);
+                // Limb numbers are places in the whole chain, so special primes keep theirs at every level.
+                let whole: Poly<Ntt> = seed.expand(context, primes.len());
+                let mask = digit.parts().1;
+                assert!((0..limbs).all(|i| mask.limb(i) == whole.limb(i)));
+                assert!((data..primes.len()).all(|i| mask.limb(limbs + i - data) == whole.limb(i)));
+                digit
+            } else {
+                KeyDigit::new(b, poly(item, 1, degree, &moduli))
+            };
+            item += 1;
+            digit
+        });
+        SwitchKey::from_digits(context, limbs - 1, digits.collect()).unwrap()
+    };
+    let (mut keys, mut galois, mut manifest) = (EvaluationKeys::default(), vec![], KeyManifest::new());
+    for key in entry["keys"].as_array().unwrap() {
+        let [purpose, limbs, element] = [0, 1, 2].map(|i| key[i].as_u64().unwrap());
+        let (limbs, key) = (limbs as usize, switch_key(limbs as usize));
+        if purpose == 1 {
+            manifest.need_relinearization(limbs - 1);
+            keys.relinearization = Some(RelinKey(key));
+        } else {
+            let element = GaloisElement::new(element, degree).unwrap();
+            manifest.need_galois(element, limbs - 1);
+            galois.push((element, key));
+        }
+    }
+    keys.galois = GaloisKeys::from_keys(context, galois);
+    let octets = hei::encode_evaluation_keys(&keys, context).unwrap();
+    let shape = KeyShape::new(context, &manifest);
+    assert_eq!(octets.len() as u64, shape.encoded_len(hei_wire::Format::Hei, seeded));
+    assert!(hei::decode_evaluation_keys(&octets, &shape).unwrap() == keys);
+    octets
 }
