@@ -2,94 +2,13 @@
 
 use std::sync::Arc;
 
-use hei_ring::automorphism::permute;
 use hei_ring::modulus::Shoup;
-use hei_ring::{Basis, GaloisElement, Ntt, Poly};
+use hei_ring::{Basis, Ntt, Poly};
 
 use crate::context::Context;
 use crate::encoder::residue_of;
-use crate::evaluation_keys::{GaloisKey, GaloisKeys, RelinKey, SwitchKey};
-use crate::keyswitch::{self, SwitchTables};
+use crate::evaluator_error::EvaluatorError;
 use crate::values::{Ciphertext, Plaintext};
-
-/// Why an operation was refused.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EvaluatorError {
-    /// Operands at different levels.
-    #[error("operands are at levels {left} and {right}: drop the higher one with drop_to_level")]
-    Level {
-        /// Level of the first operand.
-        left: usize,
-        /// Level of the second operand.
-        right: usize,
-    },
-    /// Operands at different scales.
-    #[error("operands have scales {left} and {right}: only equal scales can be added")]
-    Scale {
-        /// Scale of the first operand.
-        left: f64,
-        /// Scale of the second operand.
-        right: f64,
-    },
-    /// The product's scale leaves no room below the modulus.
-    #[error(
-        "a scale of 2^{log2_scale:.1} exceeds the modulus of {log2_modulus:.1} bits at this level: rescale first"
-    )]
-    ScaleTooLarge {
-        /// log2 of the resulting scale.
-        log2_scale: f64,
-        /// log2 of the modulus.
-        log2_modulus: f64,
-    },
-    /// No level left to rescale to.
-    #[error("no level left: the ciphertext is at level 0")]
-    NoLevelLeft,
-    /// Dropping only goes down.
-    #[error("a ciphertext at level {from} cannot be raised to level {to}")]
-    Raise {
-        /// Level it has.
-        from: usize,
-        /// Level asked for.
-        to: usize,
-    },
-    /// The operation is for ciphertexts of another number of parts.
-    #[error("the operation takes ciphertexts of {expected} parts, this one has {actual}")]
-    Parts {
-        /// Parts it takes.
-        expected: usize,
-        /// Parts it was given.
-        actual: usize,
-    },
-    /// Another ring.
-    #[error("the operand is of other parameters")]
-    Parameters,
-    /// The key is for lower levels only.
-    #[error(
-        "the key reaches level {key} and the ciphertext is at level {ciphertext}: drop it, or take a higher key"
-    )]
-    KeyLevel {
-        /// Highest level of the key.
-        key: usize,
-        /// Level of the ciphertext.
-        ciphertext: usize,
-    },
-    /// A product must be relinearized, and there is no key for it.
-    #[error("no relinearization key")]
-    MissingRelinKey,
-    /// No key for that automorphism.
-    #[error("no key for Galois element {0}")]
-    MissingGaloisKey(u64),
-    /// Parameters without special primes cannot switch keys.
-    #[error("these parameters have no special prime, so they cannot switch keys")]
-    NoSpecialPrime,
-    /// A sum of nothing has no level and no scale.
-    #[error("a sum of no terms")]
-    NoTerms,
-    /// NaN or infinite scalar or scale.
-    #[error("a scalar or scale is not a finite number, or the scale is not positive")]
-    NotFinite,
-}
 
 /// Evaluates on ciphertexts of one context. Cheap to clone, shareable between threads.
 #[derive(Debug, Clone)]
@@ -268,44 +187,6 @@ impl Evaluator {
         Ok(Ciphertext::from_parts(vec![first, middle, last], scale))
     }
 
-    /// Three parts back to two. Scale and level stay.
-    ///
-    /// # Errors
-    /// [`EvaluatorError`]. Cost: one key switch.
-    pub fn relinearize(&self, a: &Ciphertext, key: &RelinKey) -> Result<Ciphertext> {
-        let (tables, [c0, c1, c2]) = self.check_relinearization(a, key)?;
-        let limbs = c2.limbs();
-        let [mut k0, mut k1] = keyswitch::switch_extended(&self.context, tables, c2, &key.0)
-            .map(|sum| keyswitch::divide_by_special(&self.context, sum, limbs));
-        let basis = self.context.basis();
-        basis.add_assign(&mut k0, c0);
-        basis.add_assign(&mut k1, c1);
-        Ok(Ciphertext::from_parts(vec![k0, k1], a.scale()))
-    }
-
-    /// [`relinearize`](Self::relinearize) and [`rescale`](Self::rescale) in one division, by P and the last prime: faster,
-    /// and one rounding error less than the two.
-    ///
-    /// # Errors
-    /// [`EvaluatorError`]. Cost: one key switch with, for k special primes, 2 k + 2 inverse NTTs and two NTTs for each limb
-    /// kept in its division.
-    pub fn relinearize_rescale(&self, a: &Ciphertext, key: &RelinKey) -> Result<Ciphertext> {
-        let (tables, [c0, c1, c2]) = self.check_relinearization(a, key)?;
-        let level = a.level();
-        if level == 0 {
-            return Err(EvaluatorError::NoLevelLeft);
-        }
-        let [mut k0, mut k1] = keyswitch::switch_extended(&self.context, tables, c2, &key.0);
-        keyswitch::add_times_special(&self.context, tables, &mut k0, c0);
-        keyswitch::add_times_special(&self.context, tables, &mut k1, c1);
-        let parts = [k0, k1]
-            .into_iter()
-            .map(|sum| keyswitch::divide_by_special_and_last(&self.context, tables, sum, level + 1))
-            .collect();
-        let last = self.context.basis().modulus(level).value();
-        Ok(Ciphertext::from_parts(parts, a.scale() / last as f64))
-    }
-
     /// Divides by the last prime: one level down, the scale divided by that prime exactly as a double quotient.
     ///
     /// Noise is divided too, plus a rounding of variance (1 + 2N/3)/12 per coefficient.
@@ -376,51 +257,6 @@ impl Evaluator {
         Ok(Ciphertext::from_parts(parts, a.scale()))
     }
 
-    /// Rotates slots to the left by `step`: slot i of the result is slot i + step.
-    ///
-    /// # Errors
-    /// [`EvaluatorError`], among them [`MissingGaloisKey`](EvaluatorError::MissingGaloisKey). Cost: one key switch.
-    pub fn rotate(&self, a: &Ciphertext, step: i64, keys: &GaloisKeys) -> Result<Ciphertext> {
-        self.apply(a, GaloisElement::rotation(step, self.context.degree()), keys)
-    }
-
-    /// Conjugates every slot.
-    ///
-    /// # Errors
-    /// [`EvaluatorError`]. Cost: one key switch.
-    pub fn conjugate(&self, a: &Ciphertext, keys: &GaloisKeys) -> Result<Ciphertext> {
-        self.apply(a, GaloisElement::conjugation(self.context.degree()), keys)
-    }
-
-    /// Applies an automorphism X -> X^g.
-    ///
-    /// # Errors
-    /// [`EvaluatorError`]. Cost: one key switch and two permutations.
-    pub fn apply(&self, a: &Ciphertext, element: GaloisElement, keys: &GaloisKeys) -> Result<Ciphertext> {
-        self.check(a)?;
-        let [c0, c1] = two_parts(a)?;
-        if element.value() == 1 {
-            return Ok(a.clone());
-        }
-        let (tables, key) = self.galois_key(a.level(), element, keys)?;
-        let sums = keyswitch::switch_extended(&self.context, tables, c1, &key.moved);
-        Ok(self.finish_rotation(sums, c0, key, a.scale()))
-    }
-
-    /// Divides the sums of a key switch, adds c_0 and moves both parts.
-    pub(crate) fn finish_rotation(
-        &self,
-        sums: [Poly<Ntt>; 2],
-        c0: &Poly<Ntt>,
-        key: &GaloisKey,
-        scale: f64,
-    ) -> Ciphertext {
-        let [mut k0, k1] = sums.map(|sum| keyswitch::divide_by_special(&self.context, sum, c0.limbs()));
-        self.context.basis().add_assign(&mut k0, c0);
-        let parts = vec![permute(&k0, &key.permutation), permute(&k1, &key.permutation)];
-        Ciphertext::from_parts(parts, scale)
-    }
-
     fn scalars(&self, a: &Ciphertext, value: f64, scale: f64) -> Result<(f64, Vec<Shoup>)> {
         self.check(a)?;
         let constant = value * scale;
@@ -485,47 +321,6 @@ impl Evaluator {
             return Err(EvaluatorError::Level { left: a.level(), right: plaintext.level() });
         }
         Ok(())
-    }
-
-    pub(crate) fn tables(&self) -> Result<&SwitchTables> {
-        self.context.switching().ok_or(EvaluatorError::NoSpecialPrime)
-    }
-
-    fn check_key(&self, level: usize, key: &SwitchKey) -> Result<()> {
-        if key.params_id != self.context.params_id() {
-            return Err(EvaluatorError::Parameters);
-        }
-        if key.level < level {
-            return Err(EvaluatorError::KeyLevel { key: key.level, ciphertext: level });
-        }
-        Ok(())
-    }
-
-    fn check_relinearization<'a>(
-        &self,
-        a: &'a Ciphertext,
-        key: &RelinKey,
-    ) -> Result<(&SwitchTables, &'a [Poly<Ntt>; 3])> {
-        self.check(a)?;
-        let parts = a
-            .parts()
-            .try_into()
-            .map_err(|_| EvaluatorError::Parts { expected: 3, actual: a.parts().len() })?;
-        let tables = self.tables()?;
-        self.check_key(a.level(), &key.0)?;
-        Ok((tables, parts))
-    }
-
-    pub(crate) fn galois_key<'k>(
-        &self,
-        level: usize,
-        element: GaloisElement,
-        keys: &'k GaloisKeys,
-    ) -> Result<(&SwitchTables, &'k GaloisKey)> {
-        let tables = self.tables()?;
-        let key = keys.ready(element).ok_or(EvaluatorError::MissingGaloisKey(element.value()))?;
-        self.check_key(level, &key.moved)?;
-        Ok((tables, key))
     }
 }
 

@@ -6,7 +6,8 @@ use hei_ring::kernel::{self, sums};
 use hei_ring::{Extension, GaloisElement, Modulus, Ntt, Poly};
 
 use crate::evaluation_keys::GaloisKeys;
-use crate::evaluator::{Evaluator, EvaluatorError, same_scale, two_parts};
+use crate::evaluator::{Evaluator, same_scale, two_parts};
+use crate::evaluator_error::EvaluatorError;
 use crate::keyswitch::{self, add_times_special, digit_groups, extended_limbs, prime_index, times_special};
 use crate::values::{Ciphertext, Plaintext};
 
