@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Trains models/breast_cancer_v1.json on the Wisconsin Diagnostic Breast Cancer data that ships with scikit-learn.
 
-    python3 -m venv /tmp/hei-models
-    /tmp/hei-models/bin/pip install -r scripts/models/requirements.txt
-    /tmp/hei-models/bin/python scripts/models/train_breast_cancer.py
+    python3 -m venv .venv
+    .venv/bin/pip install -r scripts/models/requirements.txt
+    .venv/bin/python scripts/models/train_breast_cancer.py
 
 Writes three files and prints the figures that models/README.md quotes:
 

@@ -87,6 +87,7 @@ impl Encoder {
         scale: f64,
     ) -> Result<Plaintext, EncodeError> {
         let (re, im): (Vec<f64>, Vec<f64>) = values.iter().copied().unzip();
+        let (re, im) = (Zeroizing::new(re), Zeroizing::new(im));
         self.check(&re, self.context.slots(), level, scale)?;
         self.check(&im, self.context.slots(), level, scale)?;
         let coefficients = Zeroizing::new(self.context.transform().to_coefficients(&re, Some(&im), scale));
@@ -113,23 +114,35 @@ impl Encoder {
 
     /// The real parts of all slots.
     ///
+    /// Whoever holds the ciphertext and these numbers can compute the secret key: wipe them when done.
+    ///
     /// Cost: one inverse NTT per limb, limbs²/2 modular products per coefficient, one complex transform.
     pub fn decode(&self, plaintext: &Plaintext) -> Vec<f64> {
-        self.context.transform().to_slots(&self.decode_coefficients(plaintext)).0
+        let coefficients = self.scaled_coefficients(plaintext);
+        let mut slots = vec![0.0; self.context.slots()];
+        self.context.transform().to_slots(&coefficients, &mut slots, None);
+        slots
     }
 
     /// All slots.
     pub fn decode_complex(&self, plaintext: &Plaintext) -> Vec<Complex> {
-        let (re, im) = self.context.transform().to_slots(&self.decode_coefficients(plaintext));
-        re.into_iter().zip(im).collect()
+        let coefficients = self.scaled_coefficients(plaintext);
+        let mut re = Zeroizing::new(vec![0.0; self.context.slots()]);
+        let mut im = Zeroizing::new(vec![0.0; self.context.slots()]);
+        self.context.transform().to_slots(&coefficients, &mut re, Some(&mut im));
+        re.iter().copied().zip(im.iter().copied()).collect()
     }
 
     /// All coefficients.
     pub fn decode_coefficients(&self, plaintext: &Plaintext) -> Vec<f64> {
+        core::mem::take(&mut *self.scaled_coefficients(plaintext))
+    }
+
+    fn scaled_coefficients(&self, plaintext: &Plaintext) -> Zeroizing<Vec<f64>> {
         let basis = self.context.basis();
         let poly = basis.inverse(plaintext.poly().clone());
-        let mut values = self.context.radix().to_centered(basis, poly);
-        for v in &mut values {
+        let mut values = Zeroizing::new(self.context.radix().to_centered(basis, poly));
+        for v in values.iter_mut() {
             *v /= plaintext.scale();
         }
         values

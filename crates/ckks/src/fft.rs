@@ -12,7 +12,7 @@ use hei_ring::automorphism::SLOT_GENERATOR;
 use hei_ring::kernel::fft::Stages;
 use hei_ring::kernel::slots;
 use hei_ring::ntt::bit_reverse;
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 /// Tables for one degree. Memory: about 36 N bytes.
 #[derive(Debug, Clone)]
@@ -82,7 +82,7 @@ impl SlotTransform {
         factor: f64,
     ) -> Vec<f64> {
         let n = self.slots.len();
-        let (mut re, mut im) = (vec![0.0; n], vec![0.0; n]);
+        let (mut re, mut im) = (Zeroizing::new(vec![0.0; n]), Zeroizing::new(vec![0.0; n]));
         for (i, (value, (place, conjugate))) in re_slots.iter().zip(&self.slots).enumerate() {
             re[*place as usize] = *value;
             if let Some(im_slots) = im_slots {
@@ -93,25 +93,25 @@ impl SlotTransform {
         let mut out = vec![0.0; 2 * n];
         let (low, high) = out.split_at_mut(n);
         slots::untwist((&re, &im), (&self.twist_re, &self.twist_im), factor / n as f64, low, high);
-        re.zeroize();
-        im.zeroize();
         out
     }
 
-    /// N coefficients to all N/2 slots, as (real, imaginary).
-    pub(crate) fn to_slots(&self, coefficients: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    /// N coefficients to all N/2 slots: the real parts, and the imaginary parts where they are asked for.
+    pub(crate) fn to_slots(&self, coefficients: &[f64], re_slots: &mut [f64], im_slots: Option<&mut [f64]>) {
         let n = self.slots.len();
         let (low, high) = coefficients.split_at(n);
-        let (mut re, mut im) = (vec![0.0; n], vec![0.0; n]);
+        let (mut re, mut im) = (Zeroizing::new(vec![0.0; n]), Zeroizing::new(vec![0.0; n]));
         slots::twist((low, high), (&self.twist_re, &self.twist_im), &mut re, &mut im);
         slots::forward(&mut re, &mut im, self.stages());
-        self.slots
-            .iter()
-            .map(|(place, conjugate)| {
-                let place = *place as usize;
-                (re[place], if *conjugate { -im[place] } else { im[place] })
-            })
-            .unzip()
+        for (slot, (place, _)) in re_slots.iter_mut().zip(&self.slots) {
+            *slot = re[*place as usize];
+        }
+        if let Some(im_slots) = im_slots {
+            for (slot, (place, conjugate)) in im_slots.iter_mut().zip(&self.slots) {
+                let value = im[*place as usize];
+                *slot = if *conjugate { -value } else { value };
+            }
+        }
     }
 
     fn stages(&self) -> Stages<'_> {
@@ -141,7 +141,8 @@ mod tests {
         let degree = 32;
         let transform = SlotTransform::new(degree);
         let m: Vec<f64> = (0..degree).map(|k| (k as f64 * 0.7).sin()).collect();
-        let (re, im) = transform.to_slots(&m);
+        let (mut re, mut im) = (vec![0.0; degree / 2], vec![0.0; degree / 2]);
+        transform.to_slots(&m, &mut re, Some(&mut im));
         let mut power = 1;
         for i in 0..degree / 2 {
             let (mut er, mut ei) = (0.0, 0.0);

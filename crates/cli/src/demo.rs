@@ -104,7 +104,7 @@ fn send(
 ) -> Result<(Vec<f64>, Traffic), crate::exit::Failure> {
     let mut decrypted = Vec::with_capacity(rows.len());
     let mut traffic = Traffic::default();
-    let features = patterns(rows);
+    let features = patterns(session.terms(), rows);
     for batch in rows.chunks(session.terms().max_batch()) {
         let call = remote::call(client, session, batch, RequestOptions::default())?;
         decrypted.extend_from_slice(call.scores.reveal());
@@ -122,11 +122,33 @@ fn send(
     Ok((decrypted, traffic))
 }
 
-/// Every feature as the bytes a careless client would send: a double, in either byte order.
-fn patterns(rows: &[Vec<f64>]) -> HashSet<[u8; 8]> {
+/// Every feature as eight bytes a careless client would send: as measured and as scaled; as a double in either byte order,
+/// as two neighboring floats, or as the beginning of its decimal text.
+fn patterns(terms: &Terms, rows: &[Vec<f64>]) -> HashSet<[u8; 8]> {
+    let scaled = rows.iter().map(|row| {
+        row.iter().zip(terms.features()).map(|(x, feature)| (x - feature.offset) * feature.factor).collect()
+    });
+    let scaled: Vec<Vec<f64>> = scaled.collect();
+    let mut patterns = HashSet::new();
+    for row in rows.iter().chain(&scaled) {
+        for pair in row.windows(2) {
+            let [a, b] = [pair[0] as f32, pair[1] as f32];
+            patterns.insert(bytes_of([a.to_le_bytes(), b.to_le_bytes()]));
+            patterns.insert(bytes_of([a.to_be_bytes(), b.to_be_bytes()]));
+        }
+        for x in row {
+            patterns.extend([x.to_le_bytes(), x.to_be_bytes()]);
+            patterns.extend(x.to_string().as_bytes().first_chunk::<8>().copied());
+        }
+    }
     // Zero is all zero bytes, which appear anywhere.
-    let telling = rows.iter().flatten().filter(|x| **x != 0.0);
-    telling.flat_map(|x| [x.to_le_bytes(), x.to_be_bytes()]).collect()
+    patterns.remove(&[0; 8]);
+    patterns
+}
+
+fn bytes_of(pair: [[u8; 4]; 2]) -> [u8; 8] {
+    let [[a, b, c, d], [e, f, g, h]] = pair;
+    [a, b, c, d, e, f, g, h]
 }
 
 fn compare(terms: &Terms, truth: &[String], clear: &[f64], decrypted: &[f64], traffic: &Traffic) -> Report {

@@ -84,7 +84,8 @@ pub(crate) fn run(args: &Infer) -> Outcome {
         down += called.reply_bytes;
     }
     output::progress(format_args!(
-        "{requests} requests, {} up, {} down",
+        "{requests} request{}, {} up, {} down",
+        if requests == 1 { "" } else { "s" },
         output::bytes(up),
         output::bytes(down)
     ));

@@ -121,7 +121,10 @@ impl Origin {
             let pause = setback.and_then(|s| retry::pause(attempt, &s, call.repeatable, jitter()));
             match (pause, outcome) {
                 (_, Attempt::Done(answer)) => return Ok(answer),
-                (Some(pause), _) if Instant::now() + pause < deadline => std::thread::sleep(pause),
+                // Compared as durations: a server may ask for a pause that no clock can hold.
+                (Some(pause), _) if pause < deadline.saturating_duration_since(Instant::now()) => {
+                    std::thread::sleep(pause);
+                }
                 (_, Attempt::Refused(problem, _)) => return Err(HttpError::Problem(Box::new(problem))),
                 (_, Attempt::Lost(cause)) if !call.repeatable => {
                     return Err(HttpError::UnknownOutcome { cause: ServerText::new(&cause) });

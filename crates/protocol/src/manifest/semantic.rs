@@ -8,7 +8,7 @@ use crate::messages::card::CardLayout;
 /// Ring degrees that are served.
 const DEGREES: std::ops::RangeInclusive<u64> = 1024..=65_536;
 /// Bit sizes of primes that are served.
-const PRIME_BITS: std::ops::RangeInclusive<u32> = 20..=60;
+const PRIME_BITS: std::ops::RangeInclusive<u32> = 18..=60;
 /// Largest scale, 2^60.
 const MAX_SCALE: f64 = 1_152_921_504_606_846_976.0;
 
@@ -66,13 +66,13 @@ fn check_encryption_parameters(entry: &RegistryEntry) -> Result<(), RegistryErro
         let message = format!("must be a power of two from 1024 to 65536, is {degree}");
         return refuse(at("poly_modulus_degree"), message);
     }
-    if !is_power_of_two(parameters.scale) || !(1.0..=MAX_SCALE).contains(&parameters.scale) {
+    if !is_power_of_two(parameters.scale) || !(2.0..=MAX_SCALE).contains(&parameters.scale) {
         let message = format!("must be an exact power of two from 1 to 2^60, is {}", parameters.scale);
         return refuse(at("scale"), message);
     }
     for (index, bits) in parameters.coeff_modulus_bits.iter().enumerate() {
         if !PRIME_BITS.contains(bits) {
-            let message = format!("primes have 20 to 60 bits, not {bits}");
+            let message = format!("primes have 18 to 60 bits, not {bits}");
             return refuse(format!("{}/{index}", at("coeff_modulus_bits")), message);
         }
     }

@@ -100,7 +100,7 @@ fn semantic_rules_refuse_each_contradiction() {
         ("/encryption_parameters/scale", json!(0.5), "/encryption_parameters/scale"),
         (
             "/encryption_parameters/coeff_modulus_bits/1",
-            json!(19),
+            json!(17),
             "/encryption_parameters/coeff_modulus_bits/1",
         ),
         (
