@@ -7,7 +7,8 @@
 //!
 //! Decoding runs in stages, because the order of refusals is part of the protocol: magic, version, kind and numeric
 //! sanity; then the header against the shape; then the exact length; then the body; then policy. [`decode_inputs`]
-//! takes all inputs of a request through one stage before any enters the next.
+//! takes all inputs of a request through one stage before any enters the next. [`decode_evaluation_keys`] takes exactly
+//! the keys of a manifest ([`KeyShape`]), no fewer, no more, and none for a higher level.
 //!
 //! The formats are specified in `spec/wire.md`.
 
