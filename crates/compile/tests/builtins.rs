@@ -5,9 +5,10 @@
 mod common;
 
 use common::*;
-use hei_circuit::{Layout, ModelFile, Plan};
+use hei_circuit::{Layout, ModelFile, Plan, packing};
 use hei_compile::{Compiled, compile};
 use hei_protocol::manifest::Manifest;
+use hei_wire::{Format, Shape};
 use std::fs;
 
 const MODELS: [&str; 2] = ["breast_cancer_v1", "logistic_v1"];
@@ -193,5 +194,41 @@ fn model_files_are_small() {
         let layouts: Vec<Layout> =
             ModelFile::decode(&made.bytes).unwrap().plans().iter().map(Plan::layout).collect();
         assert_eq!(layouts, Layout::ALL);
+    }
+}
+
+/// `compile` may not use `wire`, so it knows the sizes of containers by heart.
+#[test]
+fn the_bytes_a_card_promises_are_the_bytes_wire_writes() {
+    for model in MODELS {
+        let made = compiled(model);
+        let file = ModelFile::decode(&made.bytes).unwrap();
+        for facts in &made.manifest.layouts {
+            let plan = file.plans().iter().find(|p| p.layout().name() == facts.layout.as_str()).unwrap();
+            let (context, input, output) = (plan.parameters().context(), plan.input(), plan.output());
+            let length = |shape: Shape, seeded| shape.encoded_len(Format::Hei, seeded);
+            let (request, reply) = match output.reply_modulus_bits {
+                None => (
+                    input.ciphertexts as u64
+                        * length(Shape::ciphertext(context, input.level, input.scale), true),
+                    length(Shape::ciphertext(context, output.level, output.scale).unseeded(), false),
+                ),
+                Some(bits) => {
+                    let (degree, d, batch) = (context.degree(), plan.dimension(), plan.max_batch());
+                    let wanted = packing::request_ranges(degree, d, batch).unwrap();
+                    let given = packing::reply_ranges(degree, d, batch).unwrap();
+                    (
+                        length(Shape::coefficient_request(context, &wanted, input.scale), true),
+                        length(Shape::coefficient_reply(context, &given, bits, output.scale), false),
+                    )
+                }
+            };
+            assert_eq!(
+                (facts.request_bytes, facts.reply_bytes),
+                (request, reply),
+                "{model}, {}",
+                facts.layout
+            );
+        }
     }
 }

@@ -160,6 +160,16 @@ fn a_refusal_that_is_not_retryable_is_never_repeated() {
 }
 
 #[test]
+fn a_pause_that_no_clock_can_hold_is_a_refusal() {
+    for pause in [u64::MAX, u64::MAX / 2, 1 << 40] {
+        let extra = format!("retry-after: {pause}\r\n");
+        let (url, _seen) = play(vec![problem("503 Service Unavailable", &extra, "QUEUE_FULL", true)]);
+        let refused = client(&url).submit(b"", BodyFormat::Json, &IdempotencyKey::random().unwrap()).unwrap_err();
+        assert!(matches!(&refused, HttpError::Problem(p) if p.code == "QUEUE_FULL"), "{refused}");
+    }
+}
+
+#[test]
 fn an_absent_server_is_unreachable_after_all_attempts() {
     // A port that was free a moment ago, with nobody behind it.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
