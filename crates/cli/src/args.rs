@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::bench::args::Bench;
 use crate::exit;
 
 /// Encrypted inference: the server computes on ciphertexts and never holds a key.
@@ -341,57 +342,6 @@ Examples:
   hei doctor
   hei doctor --json")]
 pub(crate) struct Doctor {
-    /// Print one JSON object.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Measure, on this machine.
-#[derive(Debug, Args)]
-pub(crate) struct Bench {
-    #[command(subcommand)]
-    pub(crate) command: BenchCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum BenchCommand {
-    Primitives(BenchPrimitives),
-    Flow(BenchFlow),
-}
-
-/// Time each operation of the scheme: median and minimum over repeated runs, one thread.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  hei bench primitives
-  hei bench primitives --json --quick")]
-pub(crate) struct BenchPrimitives {
-    /// Print one JSON array, a row per operation and parameter set.
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Fewer runs: a rough answer in seconds.
-    #[arg(long)]
-    pub(crate) quick: bool,
-}
-
-/// Time the whole flow over HTTP, in the clear and encrypted, in both layouts.
-///
-/// Starts a server in a process of its own with the comparison endpoint on.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  hei bench flow
-  hei bench flow --samples 50 --json")]
-pub(crate) struct BenchFlow {
-    /// The model to call.
-    #[arg(long, value_name = "ID", default_value = "logistic_v1")]
-    pub(crate) model: String,
-    /// Calls per measurement.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) samples: u32,
-    /// Rows per call.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    pub(crate) batch: u32,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

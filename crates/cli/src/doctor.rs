@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::args::Doctor;
 use crate::exit::{Failure, Outcome};
-use crate::output;
+use crate::{kernel, output};
 
 #[derive(Serialize)]
 struct Report {
@@ -20,6 +20,8 @@ struct Report {
     threads: usize,
     cpu_features: Vec<&'static str>,
     kernel: &'static str,
+    kernel_detected: &'static str,
+    kernel_reason: String,
     security_table: &'static str,
     keys: String,
     checks: Vec<Check>,
@@ -39,13 +41,16 @@ pub(crate) fn run(args: &Doctor) -> Outcome {
         check("security table", table),
         check("built-in models", models),
     ];
+    let choice = kernel::choice();
     let report = Report {
         ok: checks.iter().all(|check| check.ok),
         version: env!("CARGO_PKG_VERSION"),
         target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         cpu_features: cpu_features(),
-        kernel: hei_ring::kernel::name(),
+        kernel: choice.used.name(),
+        kernel_detected: choice.detected.name(),
+        kernel_reason: choice.reason,
         security_table: security::TABLE,
         keys: hei_client::store::KeyStore::user()
             .map_or_else(|error| error.to_string(), |store| store.directory().display().to_string()),
@@ -61,9 +66,16 @@ pub(crate) fn run(args: &Doctor) -> Outcome {
         report.cpu_features.join(" ")
     };
     let mut text = format!(
-        "hei {}\nmachine         {}, {} threads\ncpu features    {features}\nkernel          {}\n\
+        "hei {}\nmachine         {}, {} threads\ncpu features    {features}\nkernel          {} (detected: {}; {})\n\
          security table  {}\nkeys            {}\n",
-        report.version, report.target, report.threads, report.kernel, report.security_table, report.keys
+        report.version,
+        report.target,
+        report.threads,
+        report.kernel,
+        report.kernel_detected,
+        report.kernel_reason,
+        report.security_table,
+        report.keys
     );
     for check in &report.checks {
         let verdict = if check.ok { "ok    " } else { "FAULT " };

@@ -11,6 +11,7 @@ mod doctor;
 mod exit;
 mod infer;
 mod inspect;
+mod kernel;
 mod keys;
 mod models;
 mod output;
@@ -24,7 +25,13 @@ use clap::Parser;
 use args::{Command, Hei};
 
 fn main() -> std::process::ExitCode {
-    let outcome = match Hei::parse().command {
+    let command = Hei::parse().command;
+    let outcome = kernel::from_environment().and_then(|()| perform(command));
+    exit::report(outcome)
+}
+
+fn perform(command: Command) -> exit::Outcome {
+    match command {
         Command::Serve(args) => serve::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Compile(args) => compile::run(&args),
@@ -34,6 +41,5 @@ fn main() -> std::process::ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Bench(args) => bench::run(&args),
-    };
-    exit::report(outcome)
+    }
 }

@@ -9,8 +9,8 @@ use hei_client::session::{
 use hei_protocol::messages::{PlainRequest, to_json};
 use serde::Serialize;
 
+use super::args::BenchFlow;
 use super::timing::Times;
-use crate::args::BenchFlow;
 use crate::child::ServerProcess;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::remote::{self, Stages};

@@ -27,6 +27,22 @@ impl Times {
         self.0.get(at.min(last)).copied().unwrap_or_default()
     }
 
+    /// Times from something that measures so many single calls, until the budget is spent; the first call warms
+    /// caches and is not counted.
+    pub(crate) fn gather<E>(
+        effort: Effort,
+        mut time: impl FnMut(usize) -> Result<Vec<Duration>, E>,
+    ) -> Result<Self, E> {
+        time(1)?;
+        let begun = Instant::now();
+        let mut runs = Vec::new();
+        while runs.len() < effort.at_most && (runs.len() < effort.at_least || begun.elapsed() < effort.budget)
+        {
+            runs.extend(time(1)?);
+        }
+        Ok(Self::new(runs))
+    }
+
     pub(crate) fn min(&self) -> Duration {
         self.quantile(0.0)
     }
@@ -68,5 +84,7 @@ mod tests {
         };
         assert_eq!(measure(effort, run).unwrap().0.len(), 3);
         assert_eq!(count, 4);
+        let times = Times::gather(effort, |n| Ok::<_, ()>(vec![Duration::from_millis(1); n])).unwrap();
+        assert_eq!(times.0.len(), 3);
     }
 }

@@ -3,7 +3,7 @@
 use crate::support::Sandbox;
 
 /// Every command that does something, in an order in which their examples can run.
-const COMMANDS: [&[&str]; 13] = [
+const COMMANDS: [&[&str]; 15] = [
     &["serve"],
     &["models"],
     &["compile"],
@@ -17,6 +17,8 @@ const COMMANDS: [&[&str]; 13] = [
     &["doctor"],
     &["bench", "primitives"],
     &["bench", "flow"],
+    &["bench", "compare"],
+    &["bench", "scaling"],
 ];
 
 fn help(sandbox: &Sandbox, command: &[&str]) -> String {
@@ -76,8 +78,14 @@ fn every_example_in_the_help_runs() {
             if line.contains("breast_cancer_v1") {
                 line = line.replace("rows.csv", "cancer.csv");
             }
-            if line.contains("bench primitives") && !line.contains("--quick") {
-                line.push_str(" --quick");
+            if ["primitives", "compare", "scaling"].iter().any(|name| line.contains(name)) {
+                let all: Vec<&str> = line.split_whitespace().filter(|word| *word != "--quick").collect();
+                line = all.join(" ") + " --quick";
+            }
+            if line.contains("bench compare") {
+                // Nothing is installed, and one small set says enough.
+                let typed = line.split_whitespace().take_while(|word| !word.starts_with("--"));
+                line = typed.collect::<Vec<_>>().join(" ") + " --peers none --quick --set n4096";
             }
             let ended = sandbox.shell(&line, &server.url);
             assert_eq!(ended.code, 0, "{line}\n{}", ended.stderr);

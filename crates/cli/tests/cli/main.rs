@@ -1,5 +1,6 @@
 //! The `hei` program from outside: processes, files, exit codes, standard output.
 
+mod bench;
 mod files;
 mod flow;
 mod help;

@@ -78,7 +78,8 @@ impl Sandbox {
             .env("XDG_DATA_HOME", self.path("data"))
             .env_remove("HEI_URL")
             .env_remove("HEI_TOKEN_FILE")
-            .env_remove("HEI_LOG");
+            .env_remove("HEI_LOG")
+            .env_remove("HEI_KERNEL");
         command
     }
 
