@@ -1,5 +1,6 @@
 //! What the server does, without HTTP: it takes submissions, keeps jobs, and answers about them.
 
+mod budget;
 mod submit;
 
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use hei_protocol::{JobId, LimitName, Problem, ProblemCode};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+pub(crate) use budget::{BodyShare, NoShare};
 pub(crate) use submit::{Accepted, Submission};
 
 use crate::compute::{Compute, ComputeError, Lane};
@@ -159,14 +161,11 @@ impl App {
         whole_seconds(self.expected_delay().await)
     }
 
-    /// A share of the body budget for a body of `declared` octets, or of the largest body when it does not say.
-    pub(crate) async fn admit_body(&self, declared: Option<u64>) -> Result<OwnedSemaphorePermit, Problem> {
-        let largest = self.config.limits.max_request_bytes;
-        let octets = declared.map_or(largest, |declared| declared.min(largest));
-        let budget = Arc::clone(&self.body_budget).acquire_many_owned(units(octets));
-        match tokio::time::timeout(self.config.capacity.admission_wait, budget).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(self.queue_full().await),
+    /// The first step of a body's share of the memory; the share grows as the body arrives.
+    pub(crate) async fn admit_body(&self, declared: Option<u64>) -> Result<BodyShare, Problem> {
+        match BodyShare::first(&self.body_budget, declared, self.config.capacity.admission_wait).await {
+            Ok(share) => Ok(share),
+            Err(NoShare) => Err(self.queue_full().await),
         }
     }
 
@@ -178,7 +177,7 @@ impl App {
         }
     }
 
-    async fn queue_full(&self) -> Problem {
+    pub(crate) async fn queue_full(&self) -> Problem {
         Problem::new(ProblemCode::QueueFull).with_retry_after(self.retry_after().await)
     }
 

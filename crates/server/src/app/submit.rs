@@ -15,7 +15,7 @@ use hei_wire::{DecodeError, Format, Incompatible, Input, InputError, Reason, Sha
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::{App, whole_seconds};
+use super::{App, BodyShare, whole_seconds};
 use crate::clock::later;
 use crate::id::{IdempotencyKey, InvalidIdempotencyKey, Tenant, random_octets};
 use crate::registry::{Offer, Registry};
@@ -33,6 +33,8 @@ pub(crate) struct Submission {
     /// The `Api-Version` request header.
     pub(crate) header_version: Option<String>,
     pub(crate) key: Option<Result<IdempotencyKey, InvalidIdempotencyKey>>,
+    /// What the body holds of the memory for bodies; given back with it.
+    pub(crate) share: BodyShare,
 }
 
 /// A job that exists.
@@ -68,7 +70,7 @@ impl App {
     }
 
     async fn submit_now(&self, submission: Submission) -> Result<Accepted, Problem> {
-        let Submission { tenant, format, body, header_version, key } = submission;
+        let Submission { tenant, format, body, header_version, key, share: _share } = submission;
         let taken = match key {
             None => return self.submit_fresh(&tenant, format, body, header_version, None).await,
             Some(Err(InvalidIdempotencyKey)) => Problem::new(ProblemCode::InvalidIdempotencyKey),

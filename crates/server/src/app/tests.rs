@@ -48,6 +48,7 @@ fn submission() -> Submission {
         body: request.write(BodyFormat::Cbor).unwrap().into(),
         header_version: None,
         key: None,
+        share: BodyShare::default(),
     }
 }
 

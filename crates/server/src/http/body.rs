@@ -1,4 +1,5 @@
-//! Reading a request body: never more than the limit, never slower than the minimum rate, never copied twice.
+//! Reading a request body: never more than the limit, never slower than the minimum rate, never longer than its time,
+//! never more than there is memory for.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,6 +14,11 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
+use crate::app::{BodyShare, NoShare};
+
+/// Octets reserved for a body before its length is known to be real; a shorter one is given what it declares.
+const FIRST_CAPACITY: usize = 1 << 20;
+
 /// How bodies are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyLimits {
@@ -20,6 +26,8 @@ pub struct BodyLimits {
     pub min_bytes_per_window: u64,
     /// The window of the minimum rate.
     pub rate_window: Duration,
+    /// How long a body may take in all, however fast it arrives.
+    pub deadline: Duration,
     /// How long an answered connection goes on discarding what the client still sends, so that a client that
     /// writes its whole body before it reads anything still reads the answer.
     pub linger: Duration,
@@ -30,6 +38,7 @@ impl Default for BodyLimits {
         Self {
             min_bytes_per_window: 160 << 10,
             rate_window: Duration::from_secs(10),
+            deadline: Duration::from_secs(600),
             linger: Duration::from_secs(2),
         }
     }
@@ -44,12 +53,23 @@ pub(crate) enum BodyError {
         /// The limit.
         limit: u64,
     },
-    /// It arrives too slowly.
-    #[error("the body arrives below the minimum rate")]
+    /// It arrives too slowly, or takes too long in all.
+    #[error("the body arrives too slowly")]
     TooSlow,
     /// The connection broke, or the framing is invalid.
     #[error("the body ended early")]
     Broken,
+}
+
+/// Why [`read`] has no body to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// It was not read.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The memory for bodies is used up.
+    #[error(transparent)]
+    NoShare(#[from] NoShare),
 }
 
 /// The length that the request declares; `None` when it is sent in chunks.
@@ -58,16 +78,18 @@ pub(crate) fn declared_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// Reads the whole body. A declared length above the limit is refused before anything is read, a body without a
-/// declared length is cut at the limit; [`Lingering`] takes care of what the client still sends.
+/// declared length is cut at the limit; [`Lingering`] takes care of what the client still sends. The share of the
+/// memory grows with what arrives: what a client announces costs others nothing.
 pub(crate) async fn read(
     headers: &HeaderMap,
     mut body: Body,
     limits: BodyLimits,
     max_bytes: u64,
-) -> Result<Bytes, BodyError> {
+    share: &mut BodyShare,
+) -> Result<Bytes, ReadError> {
     match declared_length(headers) {
-        Some(length) if length > max_bytes => Err(BodyError::TooLarge { limit: max_bytes }),
-        declared => collect(&mut body, declared, limits, max_bytes).await,
+        Some(length) if length > max_bytes => Err(BodyError::TooLarge { limit: max_bytes }.into()),
+        declared => collect(&mut body, declared, limits, max_bytes, share).await,
     }
 }
 
@@ -76,16 +98,19 @@ async fn collect(
     declared: Option<u64>,
     limits: BodyLimits,
     max_bytes: u64,
-) -> Result<Bytes, BodyError> {
+    share: &mut BodyShare,
+) -> Result<Bytes, ReadError> {
+    let deadline = Instant::now() + limits.deadline;
     let mut window = Window::start(limits);
     let mut first: Option<Bytes> = None;
     let mut collected = BytesMut::new();
     let mut received: u64 = 0;
     loop {
-        let frame = match timeout_at(window.end, body.frame()).await {
+        let frame = match timeout_at(window.end.min(deadline), body.frame()).await {
             Ok(None) => break,
             Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(_))) => return Err(BodyError::Broken),
+            Ok(Some(Err(_))) => return Err(BodyError::Broken.into()),
+            Err(_) if Instant::now() >= deadline => return Err(BodyError::TooSlow.into()),
             Err(_) => {
                 window.close()?;
                 continue;
@@ -95,22 +120,40 @@ async fn collect(
         let length = data.len() as u64;
         received = received.saturating_add(length);
         if received > max_bytes {
-            return Err(BodyError::TooLarge { limit: max_bytes });
+            return Err(BodyError::TooLarge { limit: max_bytes }.into());
         }
         window.received = window.received.saturating_add(length);
+        let before = Instant::now();
+        share.cover(received).await?;
+        // The client is not to blame for the time it took to find room.
+        window.end += before.elapsed();
         if first.is_none() && declared == Some(length) {
             // The common small request: one frame is the body.
             first = Some(data);
             continue;
         }
-        if collected.capacity() == 0 {
-            // Checked against the limit before; a lying client is given what it declared, once.
-            let capacity = usize::try_from(declared.unwrap_or(length)).unwrap_or(0);
-            collected.reserve(capacity);
+        let missing = data.len().saturating_sub(collected.capacity() - collected.len());
+        if missing > 0 {
+            make_room(&mut collected, missing, declared.unwrap_or(max_bytes));
         }
         collected.extend_from_slice(&data);
+        if Instant::now() >= deadline {
+            return Err(BodyError::TooSlow.into());
+        }
     }
     Ok(first.unwrap_or_else(|| collected.freeze()))
+}
+
+/// Makes room for `missing` more octets, doubling up to the length the body can have. What the body may contain is
+/// for nobody else: the outgrown buffer is wiped.
+fn make_room(collected: &mut BytesMut, missing: usize, whole: u64) {
+    let whole = usize::try_from(whole).unwrap_or(usize::MAX);
+    let needed = collected.capacity().saturating_add(missing);
+    let doubled = collected.capacity().saturating_mul(2).max(FIRST_CAPACITY).min(whole);
+    let mut larger = BytesMut::with_capacity(doubled.max(needed));
+    larger.extend_from_slice(collected);
+    hei_wire::wipe(collected);
+    *collected = larger;
 }
 
 /// One window of the minimum rate.

@@ -12,13 +12,12 @@ use bytes::Bytes;
 use hei_protocol::messages::{BodyFormat, CBOR_MEDIA_TYPE, InferAccepted, JSON_MEDIA_TYPE};
 use hei_protocol::version::API_VERSION_HEADER;
 use hei_protocol::{LimitName, Problem, ProblemCode};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{Refused, acceptable, set, whole};
-use super::body::{self, BodyError};
+use super::body::{self, BodyError, ReadError};
 use super::negotiate;
 use super::{job, tenant};
-use crate::app::{Accepted, App, Submission};
+use crate::app::{Accepted, App, BodyShare, Submission};
 use crate::id::{IdempotencyKey, InvalidIdempotencyKey};
 use crate::store::{JobState, Lookup};
 
@@ -30,7 +29,7 @@ pub(super) async fn infer(State(app): State<Arc<App>>, request: Request<Body>) -
     let headers = parts.headers;
     let tenant = tenant(&headers)?;
     app.check_room(&tenant).await?;
-    let _share = admit(&app, &headers).await?;
+    let mut share = admit(&app, &headers).await?;
     let format = negotiate::request_format(&headers).ok_or(ProblemCode::UnsupportedMediaType)?;
     let offers = match format {
         BodyFormat::Json => [JSON_MEDIA_TYPE, CBOR_MEDIA_TYPE],
@@ -41,9 +40,10 @@ pub(super) async fn infer(State(app): State<Arc<App>>, request: Request<Body>) -
     let submission = Submission {
         tenant: tenant.clone(),
         format,
-        body: receive(&app, &headers, body).await?,
+        body: receive(&app, &headers, body, &mut share).await?,
         header_version: header_version(&headers),
         key: idempotency_key(&headers),
+        share,
     };
     let accepted = app.submit(submission).await?;
     let mut response = match wait {
@@ -88,22 +88,30 @@ async fn accepted_answer(app: &App, media: &'static str, accepted: &Accepted) ->
     response
 }
 
-/// A share of the memory for bodies.
-pub(super) async fn admit(app: &App, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Refused> {
+/// The first step of a share of the memory for bodies.
+pub(super) async fn admit(app: &App, headers: &HeaderMap) -> Result<BodyShare, Refused> {
     Ok(app.admit_body(body::declared_length(headers)).await?)
 }
 
-/// The body, within the limits.
-pub(super) async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Refused> {
+/// The body, within the limits; its share grows with it.
+pub(super) async fn receive(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    share: &mut BodyShare,
+) -> Result<Bytes, Refused> {
     let limits = app.config().body;
     let max_bytes = app.config().limits.max_request_bytes;
-    body::read(headers, body, limits, max_bytes).await.map_err(|error| {
-        Refused::from(match error {
+    let refused = match body::read(headers, body, limits, max_bytes, share).await {
+        Ok(body) => return Ok(body),
+        Err(ReadError::NoShare(_)) => app.queue_full().await,
+        Err(ReadError::Body(error)) => match error {
             BodyError::TooLarge { limit } => Problem::too_large(LimitName::MaxRequestBytes, limit),
             BodyError::TooSlow => Problem::new(ProblemCode::RequestTimeout),
             BodyError::Broken => Problem::new(ProblemCode::MalformedBody),
-        })
-    })
+        },
+    };
+    Err(refused.into())
 }
 
 /// The `Api-Version` request header. One that is not text is no version either.

@@ -22,12 +22,12 @@ pub(super) async fn plain(State(app): State<Arc<App>>, request: Request<Body>) -
     }
     let (parts, body) = request.into_parts();
     let headers = parts.headers;
-    let _share = admit(&app, &headers).await?;
+    let mut share = admit(&app, &headers).await?;
     if negotiate::request_format(&headers) != Some(BodyFormat::Json) {
         return Err(ProblemCode::UnsupportedMediaType.into());
     }
     acceptable(&headers, &[JSON])?;
-    let body = receive(&app, &headers, body).await?;
+    let body = receive(&app, &headers, body, &mut share).await?;
     let version = header_version(&headers);
     let registry = app.registry().clone();
     let answer = app.compute(move || evaluate(&registry, &body, version.as_deref())).await??;

@@ -1,6 +1,7 @@
 //! Connections that misbehave, octet by octet.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::support::raw::{closes, connect, read_reply};
@@ -119,27 +120,94 @@ fn a_client_that_leaves_in_the_middle_of_a_body_leaves_nothing_behind() {
     assert_eq!(reply.code(), "MALFORMED_BODY");
 }
 
+/// A `POST /infer` whose body has not been sent, once the server asks for it.
+fn waiting_body(server: &TestServer, framing: (&str, &str)) -> TcpStream {
+    let request = Request::post("/infer", "application/json", "")
+        .header(framing.0, framing.1)
+        .header("expect", "100-continue");
+    let mut stream = connect(server.address);
+    stream.write_all(&request.head()).unwrap();
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).unwrap();
+    assert!(interim.starts_with(b"HTTP/1.1 100 "));
+    stream
+}
+
+/// Submits nonsense until the answer has this status.
+fn until(server: &TestServer, status: u16) {
+    let patience = Instant::now() + Duration::from_secs(20);
+    while server.send(&Request::post("/infer", "application/json", "{}")).status != status {
+        assert!(Instant::now() < patience, "no {status}");
+    }
+}
+
 #[test]
 fn bodies_share_a_budget() {
     let server = TestServer::start_with(|config| {
         config.capacity.buffered_body_bytes = 1 << 20;
         config.capacity.admission_wait = Duration::from_millis(50);
     });
-    let declare = |length: u64| {
-        Request::post("/infer", "application/json", "").header("content-length", &length.to_string())
-    };
-    let mut holder = connect(server.address);
-    holder.write_all(&declare(1 << 20).header("expect", "100-continue").head()).unwrap();
-    // The server asks for the body: it has given this request its share.
-    let mut interim = [0; 25];
-    std::io::Read::read_exact(&mut holder, &mut interim).unwrap();
-    assert!(interim.starts_with(b"HTTP/1.1 100 "));
+    let mut holder = waiting_body(&server, ("content-length", "1048576"));
+    until(&server, 400);
+    holder.write_all(&vec![b' '; (1 << 20) - 1]).unwrap();
+    until(&server, 503);
     let refused = server.send(&Request::post("/infer", "application/json", "{}"));
     assert_eq!((refused.status, refused.code().as_str()), (503, "QUEUE_FULL"));
-    holder.write_all(&vec![b' '; 1 << 20]).unwrap();
+    holder.write_all(b" ").unwrap();
     assert_eq!(read_reply(&mut holder, false).status, 400);
-    let reply = server.send(&Request::post("/infer", "application/json", "{}"));
-    assert_eq!(reply.status, 400, "the share came back");
+    until(&server, 400);
+    // A body that outgrows the budget is refused when it does.
+    let request = Request::post("/infer", "application/json", vec![b' '; 2 << 20]);
+    assert_eq!(server.send(&request).code(), "QUEUE_FULL");
+}
+
+#[test]
+fn bodies_that_only_begin_keep_nobody_out() {
+    let server = TestServer::start();
+    let _begun: Vec<TcpStream> = [("transfer-encoding", "chunked"), ("content-length", "67108864")]
+        .into_iter()
+        .cycle()
+        .take(32)
+        .map(|framing| {
+            let mut stream = waiting_body(&server, framing);
+            let first: &[u8] = if framing.1 == "chunked" { b"1\r\n{\r\n" } else { b"{" };
+            stream.write_all(first).unwrap();
+            stream
+        })
+        .collect();
+    let reply = server.send(&crate::jobs::small_request());
+    assert_eq!(reply.status, 202, "{}", String::from_utf8_lossy(&reply.body));
+}
+
+#[test]
+fn a_body_ends_in_its_time_at_any_rate() {
+    let server = TestServer::start_with(|config| {
+        config.body.deadline = Duration::from_millis(300);
+        config.body.rate_window = Duration::from_secs(3600);
+    });
+    let mut stream = waiting_body(&server, ("content-length", "67108864"));
+    stream.write_all(&vec![b' '; 1 << 20]).unwrap();
+    let reply = read_reply(&mut stream, false);
+    assert_eq!((reply.status, reply.code().as_str()), (408, "REQUEST_TIMEOUT"));
+}
+
+#[test]
+fn a_waiting_submission_has_given_back_its_share() {
+    let server = TestServer::start_with(|config| {
+        config.workers = Some(0);
+        config.capacity.buffered_body_bytes = 64 << 10;
+        config.capacity.admission_wait = Duration::from_millis(50);
+    });
+    let small = crate::jobs::small_request();
+    let mut waiting = connect(server.address);
+    let request = small.clone().header("prefer", "wait=30");
+    waiting.write_all(&request.head()).unwrap();
+    waiting.write_all(&request.body).unwrap();
+    // Until its body is read and judged, it may be in the way.
+    let patience = Instant::now() + Duration::from_secs(15);
+    while server.send(&small).status != 202 {
+        assert!(Instant::now() < patience, "the share is held while the client waits");
+    }
 }
 
 #[test]
