@@ -159,6 +159,8 @@ mod validate {
         Plain = "infer_plain.response",
         /// `GET /keys`.
         Keys = "get_keys.response",
+        /// `GET` and `PUT /keys/{key_id}`.
+        Key = "key.response",
         /// `GET /health`.
         Health = "health.response",
         /// `GET /health/ready`.

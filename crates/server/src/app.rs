@@ -1,6 +1,7 @@
 //! What the server does, without HTTP: it takes submissions, keeps jobs, and answers about them.
 
 mod budget;
+mod keys;
 mod submit;
 
 use std::collections::HashMap;
@@ -16,9 +17,12 @@ use tokio::task::JoinSet;
 pub(crate) use budget::{BodyShare, NoShare};
 pub(crate) use submit::{Accepted, Submission};
 
+use crate::cancel::Cancellations;
 use crate::compute::{Compute, ComputeError, Lane};
 use crate::config::ServerConfig;
 use crate::id::Tenant;
+use crate::keys::KeyStore;
+use crate::keys::memory::MemoryKeys;
 use crate::registry::{Document, Registry};
 use crate::store::memory::{Capacity, MemoryStore};
 use crate::store::{JobState, Lookup, NoRoom, Store, StoreError};
@@ -47,6 +51,8 @@ pub(crate) struct App {
     /// The workers' end of the queue, kept so that jobs can be accepted where none works.
     _queued: Arc<Mutex<mpsc::Receiver<Task>>>,
     workers: Mutex<JoinSet<()>>,
+    keys: Arc<dyn KeyStore>,
+    key_budget: Arc<Semaphore>,
     body_budget: Arc<Semaphore>,
     input_budget: Arc<Semaphore>,
     waiters: StdMutex<HashMap<Tenant, u32>>,
@@ -83,6 +89,7 @@ impl App {
             store,
             compute,
             service_time: ServiceTime::default(),
+            cancellations: Cancellations::default(),
             max_run: seconds(limits.max_run_seconds),
         });
         let (sender, receiver) = mpsc::channel(config.capacity.queued_jobs.max(1));
@@ -91,6 +98,11 @@ impl App {
         for _ in 0..workers_wanted {
             workers.spawn(worker::work(Arc::clone(&workshop), Arc::clone(&receiver)));
         }
+        let per_tenant = usize::try_from(config.limits.max_keys_per_tenant).unwrap_or(usize::MAX);
+        let key_ttl = seconds(config.limits.key_ttl_seconds);
+        let keys: Arc<dyn KeyStore> =
+            Arc::new(MemoryKeys::new(per_tenant, key_ttl, Arc::clone(&config.clock)));
+        let key_budget = budget(config.capacity.stored_key_bytes);
         let body_budget = budget(config.capacity.buffered_body_bytes);
         let input_budget = budget(config.capacity.queued_input_bytes);
         Ok(Arc::new(Self {
@@ -100,6 +112,8 @@ impl App {
             queue: StdMutex::new(Some(sender)),
             _queued: receiver,
             workers: Mutex::new(workers),
+            keys,
+            key_budget,
             body_budget,
             input_budget,
             waiters: StdMutex::default(),
@@ -195,6 +209,17 @@ impl App {
     pub(crate) async fn read(&self, tenant: &Tenant, id: JobId) -> Result<Lookup, Problem> {
         let found = self.store().read(tenant, id).await;
         self.stored(found).await
+    }
+
+    /// Forgets a job; its evaluation, if there is one, is told to stop.
+    pub(crate) async fn delete(&self, tenant: &Tenant, id: JobId) -> Result<Lookup, Problem> {
+        let deleted = self.store().delete(tenant, id).await;
+        let deleted = self.stored(deleted).await?;
+        if matches!(deleted, Lookup::Found(_)) {
+            self.workshop.cancellations.cancel(id);
+            tracing::info!(target: "audit", job = %id, "job deleted");
+        }
+        Ok(deleted)
     }
 
     /// The job once its state is beyond `seen`, or as it stands when `wait` is over. A tenant with too many

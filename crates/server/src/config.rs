@@ -59,6 +59,8 @@ pub struct CapacityLimits {
     pub buffered_body_bytes: u64,
     /// Octets of decoded inputs that wait for a worker.
     pub queued_input_bytes: u64,
+    /// Octets of stored evaluation keys, and of those being received.
+    pub stored_key_bytes: u64,
     /// How long a request waits for its share of [`Self::buffered_body_bytes`] before it is refused.
     pub admission_wait: Duration,
     /// Clients that wait for one tenant's jobs at once; more are answered without waiting.
@@ -73,6 +75,7 @@ impl Default for CapacityLimits {
             stored_result_bytes: 1 << 30,
             buffered_body_bytes: 512 << 20,
             queued_input_bytes: 512 << 20,
+            stored_key_bytes: 4 << 30,
             admission_wait: Duration::from_secs(1),
             waiters_per_tenant: 256,
         }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use hei_protocol::{Problem, ProblemCode};
 
 use crate::app::App;
@@ -41,14 +41,18 @@ enum Operation {
     Infer,
     InferPlain,
     Job,
+    JobDelete,
     JobResult,
     Keys,
+    KeyPut,
+    KeyGet,
+    KeyDelete,
     OpenApi,
     Schema,
 }
 
 /// Every route, as `spec/openapi.yaml` has it. `HEAD` goes with every `GET`.
-const ROUTES: [(&str, &str, Operation); 12] = [
+const ROUTES: [(&str, &str, Operation); 16] = [
     ("GET", "/health", Operation::Health),
     ("GET", "/health/ready", Operation::Ready),
     ("GET", "/service", Operation::Service),
@@ -57,8 +61,12 @@ const ROUTES: [(&str, &str, Operation); 12] = [
     ("POST", "/infer", Operation::Infer),
     ("POST", "/infer/plain", Operation::InferPlain),
     ("GET", "/jobs/{job_id}", Operation::Job),
+    ("DELETE", "/jobs/{job_id}", Operation::JobDelete),
     ("GET", "/jobs/{job_id}/result", Operation::JobResult),
     ("GET", "/keys", Operation::Keys),
+    ("PUT", "/keys/{key_id}", Operation::KeyPut),
+    ("GET", "/keys/{key_id}", Operation::KeyGet),
+    ("DELETE", "/keys/{key_id}", Operation::KeyDelete),
     ("GET", "/openapi.yaml", Operation::OpenApi),
     ("GET", "/schemas/{name}", Operation::Schema),
 ];
@@ -79,8 +87,12 @@ fn handler(operation: Operation) -> MethodRouter<Arc<App>> {
         Operation::Infer => post(infer::infer),
         Operation::InferPlain => post(plain::plain),
         Operation::Job => get(job::job),
+        Operation::JobDelete => delete(job::delete),
         Operation::JobResult => get(result::result),
         Operation::Keys => get(keys::keys),
+        Operation::KeyPut => put(keys::put),
+        Operation::KeyGet => get(keys::get),
+        Operation::KeyDelete => delete(keys::delete),
         Operation::OpenApi => get(artifacts::openapi),
         Operation::Schema => get(artifacts::schema),
     }

@@ -10,11 +10,13 @@
 )]
 
 mod app;
+mod cancel;
 pub mod clock;
 pub mod compute;
 pub mod config;
 mod http;
 pub mod id;
+pub mod keys;
 mod registry;
 mod serve;
 pub mod store;

@@ -10,7 +10,7 @@ use hei_protocol::manifest::{Layout, Manifest};
 use hei_protocol::messages::card::CardLayout;
 use hei_protocol::messages::{Keys, ListModels, ModelCard, Models, models_order, to_json};
 use hei_protocol::{Limits, ModelId, ModelVersion};
-use hei_wire::{Format, Shape};
+use hei_wire::{Format, KeyShape, Shape};
 use sha2::{Digest, Sha256};
 
 use crate::config::ModelSource;
@@ -39,6 +39,8 @@ pub(crate) struct Offer {
     name: Arc<ModelName>,
     plan: Plan,
     facts: CardLayout,
+    /// The evaluation keys the plan needs.
+    keys: Option<Arc<KeyShape>>,
 }
 
 /// What a model is called.
@@ -82,6 +84,7 @@ struct Inner {
     published: Document,
     list: Document,
     keys: Document,
+    key_sets: Keys,
 }
 
 impl Registry {
@@ -107,8 +110,9 @@ impl Registry {
         let listed = models.iter().map(|model| (&model.manifest, model.digest.as_str()));
         let published = Document::new(to_json(&Models::new(manifests())));
         let list = Document::new(to_json(&ListModels::new(listed)));
-        let keys = Document::new(to_json(&Keys::new(manifests(), limits.clone())));
-        Ok(Self(Arc::new(Inner { published, list, keys, models })))
+        let key_sets = Keys::new(manifests(), limits.clone());
+        let keys = Document::new(to_json(&key_sets));
+        Ok(Self(Arc::new(Inner { published, list, keys, key_sets, models })))
     }
 
     /// How many models are served.
@@ -137,6 +141,31 @@ impl Registry {
     /// `GET /keys` of a caller without stored keys.
     pub(crate) fn keys(&self) -> &Document {
         &self.0.keys
+    }
+
+    /// The same, to be completed with a caller's keys.
+    pub(crate) fn key_sets(&self) -> &Keys {
+        &self.0.key_sets
+    }
+
+    /// Every set of evaluation keys that a served layout needs.
+    pub(crate) fn key_shapes(&self) -> Vec<Arc<KeyShape>> {
+        let offers = self.0.models.iter().flat_map(|model| &model.offers);
+        offers.filter_map(|offer| offer.keys.clone()).collect()
+    }
+
+    /// The same models, as if one layout of each needed these keys.
+    #[cfg(test)]
+    pub(crate) fn needing(self, layout: Layout, needs: impl Fn(&Plan) -> hei_ckks::KeyManifest) -> Self {
+        let mut inner = Arc::try_unwrap(self.0).ok().expect("a registry of one's own");
+        for offer in inner.models.iter_mut().flat_map(|model| &mut model.offers) {
+            let offer = Arc::get_mut(offer).expect("an offer of one's own");
+            if offer.facts.layout == layout {
+                let manifest = needs(&offer.plan);
+                offer.keys = Some(Arc::new(KeyShape::new(offer.plan.parameters().context(), &manifest)));
+            }
+        }
+        Self(Arc::new(inner))
     }
 }
 
@@ -170,7 +199,8 @@ impl Model {
             facts::check(&manifest.entry, facts, plan)
                 .map_err(|error| refuse("parameters", &below(error.field), error.message))?;
             let (name, plan, facts) = (Arc::clone(&name), plan.clone(), facts.clone());
-            offers.push(Arc::new(Offer { name, plan, facts }));
+            // No plan of this release needs evaluation keys; the facts above said so.
+            offers.push(Arc::new(Offer { name, plan, facts, keys: None }));
         }
         let digest = hei_circuit::file::digest(&source.bytes).unwrap_or_default();
         let digest = hei_protocol::encoding::to_hex(&digest);
@@ -214,6 +244,11 @@ impl Offer {
 
     pub(crate) const fn facts(&self) -> &CardLayout {
         &self.facts
+    }
+
+    /// The evaluation keys the plan needs.
+    pub(crate) fn keys(&self) -> Option<&KeyShape> {
+        self.keys.as_deref()
     }
 
     /// Ciphertexts of one request.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hei_protocol::{Encoding, JobErrorCode, JobId, ModelId, ModelVersion, Timestamp};
+use hei_protocol::{Encoding, JobErrorCode, JobId, KeyId, ModelId, ModelVersion, Timestamp};
 
 use crate::id::{IdempotencyKey, Tenant};
 
@@ -50,6 +50,8 @@ pub struct JobFacts {
     pub model_id: ModelId,
     /// The model's version.
     pub version: ModelVersion,
+    /// The evaluation key it is evaluated with, where its layout needs one.
+    pub evaluation_key_id: Option<KeyId>,
     /// The parameter set of its result, 64 hexadecimal digits.
     pub params_id: Arc<str>,
     /// Rows in the batch.
@@ -199,6 +201,10 @@ pub trait Store: Send + Sync + 'static {
         id: JobId,
         seen: JobState,
     ) -> Pending<'a, Result<Lookup, StoreError>>;
+
+    /// Forgets a job and its result, whatever its state, and gives back what it counted for. Says what was there;
+    /// only a found job is deleted. The idempotency key that made the job still leads to its id.
+    fn delete<'a>(&'a self, tenant: &'a Tenant, id: JobId) -> Pending<'a, Result<Lookup, StoreError>>;
 
     /// Jobs that are queued or running.
     fn unfinished(&self) -> Pending<'_, u64>;

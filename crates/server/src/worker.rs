@@ -11,9 +11,11 @@ use hei_wire::Format;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 
+use crate::cancel::{Cancellations, Stop};
 use crate::compute::{Compute, Lane};
+use crate::keys::PinnedKey;
 use crate::registry::Offer;
-use crate::store::{Outcome, Store};
+use crate::store::{Outcome, Store, StoreError};
 
 /// An accepted job with everything its evaluation needs.
 pub(crate) struct Task {
@@ -22,6 +24,8 @@ pub(crate) struct Task {
     pub(crate) batch: usize,
     pub(crate) inputs: Inputs,
     pub(crate) format: Format,
+    /// The evaluation key, pinned until the job is terminal.
+    pub(crate) key: Option<PinnedKey>,
     /// When the caller no longer wants the result.
     pub(crate) deadline: Option<Instant>,
     /// The share of the memory for waiting inputs; given back when they are gone.
@@ -55,6 +59,7 @@ pub(crate) struct Workshop {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) compute: Arc<Compute>,
     pub(crate) service_time: ServiceTime,
+    pub(crate) cancellations: Cancellations,
     pub(crate) max_run: Duration,
 }
 
@@ -67,23 +72,44 @@ pub(crate) async fn work(workshop: Arc<Workshop>, queue: Arc<Mutex<mpsc::Receive
     }
 }
 
+/// When an evaluation must end.
+pub(crate) struct Limit {
+    deadline: Instant,
+    stop: Stop,
+}
+
+impl Limit {
+    /// Whether it is over: the time is up, or nobody can read the result any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stop.is_raised() || Instant::now() >= self.deadline
+    }
+}
+
 impl Workshop {
     /// Takes a job from queued to terminal, whatever its evaluation does.
     pub(crate) async fn perform(
         &self,
         id: JobId,
         deadline: Option<Instant>,
-        evaluation: impl FnOnce(Instant) -> Result<Bytes, JobErrorCode> + Send + 'static,
+        evaluation: impl FnOnce(&Limit) -> Result<Bytes, JobErrorCode> + Send + 'static,
     ) {
-        let outcome = match self.evaluate(id, deadline, evaluation).await {
+        let evaluating = self.cancellations.enter(id);
+        let stop = evaluating.stop();
+        let outcome = match self.evaluate(id, deadline, stop.clone(), evaluation).await {
             Ok(result) => Outcome::Completed { digest: Sha256::digest(&result).into(), result },
+            Err(_) if stop.is_raised() => {
+                tracing::info!(job = %id, "the job was deleted");
+                return;
+            }
             Err(code) => {
                 tracing::warn!(job = %id, code = code.as_str(), "job failed");
                 Outcome::Failed(code)
             }
         };
-        if let Err(error) = self.store.finish(id, outcome).await {
-            tracing::error!(job = %id, %error, "the outcome could not be recorded");
+        match self.store.finish(id, outcome).await {
+            Ok(()) => {}
+            Err(StoreError::UnknownJob(_)) => tracing::info!(job = %id, "the job was deleted"),
+            Err(error) => tracing::error!(job = %id, %error, "the outcome could not be recorded"),
         }
     }
 
@@ -91,19 +117,22 @@ impl Workshop {
         &self,
         id: JobId,
         deadline: Option<Instant>,
-        evaluation: impl FnOnce(Instant) -> Result<Bytes, JobErrorCode> + Send + 'static,
+        stop: Stop,
+        evaluation: impl FnOnce(&Limit) -> Result<Bytes, JobErrorCode> + Send + 'static,
     ) -> Result<Bytes, JobErrorCode> {
         let started = Instant::now();
         if deadline.is_some_and(|deadline| started >= deadline) {
             return Err(JobErrorCode::JobDeadlineExceeded);
         }
         self.store.start(id).await.map_err(|error| {
-            tracing::error!(job = %id, %error, "the job could not be started");
+            if !matches!(error, StoreError::UnknownJob(_)) {
+                tracing::error!(job = %id, %error, "the job could not be started");
+            }
             JobErrorCode::InternalError
         })?;
         let limit = started + self.max_run;
-        let limit = deadline.map_or(limit, |deadline| deadline.min(limit));
-        let evaluated = self.compute.run(Lane::Evaluate, move || evaluation(limit)).await;
+        let limit = Limit { deadline: deadline.map_or(limit, |deadline| deadline.min(limit)), stop };
+        let evaluated = self.compute.run(Lane::Evaluate, move || evaluation(&limit)).await;
         let took = started.elapsed();
         self.service_time.record(took);
         // A panic is contained in the pool; the lane cannot be full, for there are no more workers than places.
@@ -117,8 +146,12 @@ impl Workshop {
 }
 
 /// Evaluates the plan and writes the result in the format of the inputs.
-fn run(task: Task, deadline: Instant) -> Result<Bytes, JobErrorCode> {
-    let cancelled = || Instant::now() >= deadline;
+fn run(task: Task, limit: &Limit) -> Result<Bytes, JobErrorCode> {
+    if let Some(Err(error)) = task.key.as_ref().map(PinnedKey::octets) {
+        tracing::error!(job = %task.id, %error, "the evaluation key is corrupt");
+        return Err(JobErrorCode::InternalError);
+    }
+    let cancelled = || limit.is_over();
     let plan = task.offer.plan();
     let output = plan.run(task.inputs, task.batch, &cancelled).map_err(|error| match error {
         CircuitError::Cancelled => JobErrorCode::JobDeadlineExceeded,

@@ -64,6 +64,23 @@ pub struct StoredKey {
     pub expires_at: Timestamp,
 }
 
+/// The answer about one stored key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyAnswer {
+    /// Version of the protocol.
+    pub api_version: String,
+    /// The key.
+    #[serde(flatten)]
+    pub key: StoredKey,
+}
+
+impl KeyAnswer {
+    /// The answer about this key.
+    pub fn new(key: StoredKey) -> Self {
+        KeyAnswer { api_version: API_VERSION.to_owned(), key }
+    }
+}
+
 impl Keys {
     /// The parameter sets of these models, with no stored keys.
     pub fn new<'m>(manifests: impl IntoIterator<Item = &'m Manifest>, limits: Limits) -> Self {

@@ -19,7 +19,7 @@ pub use accepted::InferAccepted;
 pub use card::ModelCard;
 pub use infer::{BodyFormat, InferRequest, Input, MAX_BATCH, MAX_DEADLINE, MAX_INPUTS, Payload};
 pub use job::{Job, JobError, JobState, JobStatus};
-pub use keys::{Keys, ParameterSet, ParameterSetUse, StoredKey};
+pub use keys::{KeyAnswer, Keys, ParameterSet, ParameterSetUse, StoredKey};
 pub use models::{ListModels, ListedModel, Models, PublishedModel, models_order};
 pub use plain::{MAX_PLAIN_INPUTS, PlainDiagnostics, PlainRequest, PlainResponse};
 pub use result::{Diagnostics, JobResult, PayloadReference, ResultPayload};

@@ -68,7 +68,8 @@ fn is_test(text: &str, function: &str) -> bool {
     while let Some(at) = rest.find(&format!("fn {function}(")) {
         let above = &rest[..at];
         let attributes = &above[above.rfind(['}', ';', '{']).map_or(0, |i| i + 1)..];
-        if attributes.contains("test]") && !attributes.contains("#[ignore") {
+        let test = attributes.contains("test]") || attributes.contains("::test(");
+        if test && !attributes.contains("#[ignore") {
             return true;
         }
         rest = &rest[at + 3..];

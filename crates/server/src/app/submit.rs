@@ -10,14 +10,15 @@ use bytes::Bytes;
 use hei_circuit::Inputs;
 use hei_protocol::messages::{BodyFormat, InferRequest};
 use hei_protocol::problem::{IncompatibleReason, InvalidReason};
-use hei_protocol::{Encoding, JobId, LimitName, Problem, ProblemCode, Timestamp};
-use hei_wire::{DecodeError, Format, Incompatible, Input, InputError, Reason, Shape};
+use hei_protocol::{Encoding, JobId, KeyId, LimitName, Problem, ProblemCode, Timestamp};
+use hei_wire::{DecodeError, Format, Incompatible, Input, InputError, KeyShape, Reason, Shape};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::{App, BodyShare, whole_seconds};
 use crate::clock::later;
 use crate::id::{IdempotencyKey, InvalidIdempotencyKey, Tenant, random_octets};
+use crate::keys::PinnedKey;
 use crate::registry::{Offer, Registry};
 use crate::store::{Claim, Fingerprint, JobFacts, Lookup};
 use crate::worker::Task;
@@ -55,6 +56,7 @@ struct Valid {
     format: Format,
     encoding: Encoding,
     deadline: Option<Duration>,
+    key: Option<PinnedKey>,
 }
 
 impl App {
@@ -69,7 +71,7 @@ impl App {
         })
     }
 
-    async fn submit_now(&self, submission: Submission) -> Result<Accepted, Problem> {
+    async fn submit_now(self: &Arc<Self>, submission: Submission) -> Result<Accepted, Problem> {
         let Submission { tenant, format, body, header_version, key, share: _share } = submission;
         let taken = match key {
             None => return self.submit_fresh(&tenant, format, body, header_version, None).await,
@@ -125,19 +127,23 @@ impl App {
     }
 
     async fn submit_fresh(
-        &self,
+        self: &Arc<Self>,
         tenant: &Tenant,
         format: BodyFormat,
         body: Bytes,
         header_version: Option<String>,
         key: Option<IdempotencyKey>,
     ) -> Result<Accepted, Problem> {
-        let registry = self.registry.clone();
-        let max_inputs = self.config.limits.max_inputs;
         let received = body.len();
+        let (app, owner) = (Arc::clone(self), tenant.clone());
+        let runtime = tokio::runtime::Handle::current();
         let checked = self
             .compute(move || {
-                let checked = validate(&registry, max_inputs, format, &body, header_version.as_deref());
+                let key =
+                    |needs: Option<&KeyShape>, named| runtime.block_on(app.key_for(&owner, needs, named));
+                let max_inputs = app.config.limits.max_inputs;
+                let version = header_version.as_deref();
+                let checked = validate(&app.registry, max_inputs, format, &body, version, key);
                 if matches!(&checked, Err(problem) if problem.code() == ProblemCode::SecretKeyRejected)
                     && let Ok(mut body) = body.try_into_mut()
                 {
@@ -177,6 +183,7 @@ impl App {
             version: model.version.clone(),
             params_id: valid.offer.facts().parameters.params_id.as_str().into(),
             batch_size: valid.batch,
+            evaluation_key_id: valid.key.as_ref().map(|key| key.id),
             encoding: valid.encoding,
             created_at,
             expires_at,
@@ -195,6 +202,7 @@ impl App {
             format: valid.format,
             deadline: valid.deadline.and_then(|wait| Instant::now().checked_add(wait)),
             offer: valid.offer,
+            key: valid.key,
             share,
         });
         Ok(Accepted { job_id, created_at, expires_at, replayed: false })
@@ -221,9 +229,11 @@ fn validate(
     format: BodyFormat,
     body: &[u8],
     header_version: Option<&str>,
+    key: impl FnOnce(Option<&KeyShape>, Option<KeyId>) -> Result<Option<PinnedKey>, Problem>,
 ) -> Result<Valid, Problem> {
     let request = InferRequest::parse(format, body, header_version)?;
     let (offer, shape) = choose(registry, max_inputs, &request)?;
+    let key = key(offer.keys(), request.evaluation_key_id)?;
     let batch = request.batch_size;
     let encoding = request.reply_encoding();
     let deadline = request.deadline_seconds.map(|seconds| Duration::from_secs(u64::from(seconds)));
@@ -237,10 +247,10 @@ fn validate(
         tracing::error!("decoded inputs are not of the layout they were decoded for");
         Problem::new(ProblemCode::InternalError)
     })?;
-    Ok(Valid { offer, batch, inputs, format, encoding, deadline })
+    Ok(Valid { offer, batch, inputs, format, encoding, deadline, key })
 }
 
-/// Stage 10: model, batch, layout, count, payload length. Everything that needs no decoding.
+/// Stage 10, but for the evaluation key: model, batch, layout, count, payload length. Nothing is decoded for it.
 fn choose(
     registry: &Registry,
     max_inputs: u64,
@@ -272,11 +282,7 @@ fn choose(
     if let Some(index) = request.inputs.iter().position(|input| input.exceeds(longest)) {
         return Err(Problem::new(ProblemCode::PayloadTooLarge).at_input(index));
     }
-    // No layout of this release needs a key, and none is stored.
-    match request.evaluation_key_id {
-        Some(_) => Err(Problem::new(ProblemCode::EvaluationKeyNotFound)),
-        None => Ok((offer, shape)),
-    }
+    Ok((offer, shape))
 }
 
 fn rows(batch: u32) -> usize {

@@ -12,6 +12,8 @@ use super::*;
 use crate::config::ModelSource;
 use crate::store::{Job, Outcome};
 
+mod keys;
+
 const MODEL: &[u8] = include_bytes!("../../../../models/logistic_v1.hei");
 
 fn app(change: impl FnOnce(&mut ServerConfig)) -> Arc<App> {

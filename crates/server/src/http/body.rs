@@ -11,6 +11,7 @@ use axum::http::header::{CONTENT_LENGTH, EXPECT};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
@@ -91,6 +92,51 @@ pub(crate) async fn read(
         Some(length) if length > max_bytes => Err(BodyError::TooLarge { limit: max_bytes }.into()),
         declared => collect(&mut body, declared, limits, max_bytes, share).await,
     }
+}
+
+/// Reads the whole body, as [`read`] does, and its SHA-256 while it arrives. There is no deadline for the whole, only
+/// the minimum rate: a key may have a GiB.
+pub(crate) async fn read_digested(
+    headers: &HeaderMap,
+    mut body: Body,
+    limits: BodyLimits,
+    max_bytes: u64,
+    share: &mut BodyShare,
+) -> Result<(BytesMut, [u8; 32]), ReadError> {
+    let declared = declared_length(headers);
+    if declared.is_some_and(|length| length > max_bytes) {
+        return Err(BodyError::TooLarge { limit: max_bytes }.into());
+    }
+    let mut window = Window::start(limits);
+    let mut collected = BytesMut::new();
+    let mut digest = Sha256::new();
+    loop {
+        let frame = match timeout_at(window.end, body.frame()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(_))) => return Err(BodyError::Broken.into()),
+            Err(_) => {
+                window.close()?;
+                continue;
+            }
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        let received = (collected.len() as u64).saturating_add(data.len() as u64);
+        if received > max_bytes {
+            return Err(BodyError::TooLarge { limit: max_bytes }.into());
+        }
+        window.received = window.received.saturating_add(data.len() as u64);
+        let before = Instant::now();
+        share.cover(received).await?;
+        window.end += before.elapsed();
+        let missing = data.len().saturating_sub(collected.capacity() - collected.len());
+        if missing > 0 {
+            make_room(&mut collected, missing, declared.unwrap_or(max_bytes));
+        }
+        digest.update(&data);
+        collected.extend_from_slice(&data);
+    }
+    Ok((collected, digest.finalize().into()))
 }
 
 async fn collect(

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use hei_protocol::messages::{BodyFormat, CBOR_MEDIA_TYPE, InferAccepted, JSON_MEDIA_TYPE};
-use hei_protocol::version::API_VERSION_HEADER;
+use hei_protocol::version::{self, API_VERSION_HEADER};
 use hei_protocol::{LimitName, Problem, ProblemCode};
 
 use super::answer::{Refused, acceptable, set, whole};
@@ -118,6 +118,12 @@ pub(super) async fn receive(
 pub(super) fn header_version(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(API_VERSION_HEADER)?;
     Some(value.to_str().unwrap_or("?").to_owned())
+}
+
+/// Whether the version a bodiless request asks for is spoken.
+pub(super) fn speaks(headers: &HeaderMap) -> Result<(), Refused> {
+    let spoken = header_version(headers).is_none_or(|version| version::check(&version).is_ok());
+    if spoken { Ok(()) } else { Err(ProblemCode::UnsupportedApiVersion.into()) }
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Option<Result<IdempotencyKey, InvalidIdempotencyKey>> {

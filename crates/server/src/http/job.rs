@@ -67,6 +67,19 @@ pub(super) async fn job(
     Ok(response)
 }
 
+/// `DELETE /jobs/{job_id}`: the job is gone, whatever it was doing.
+pub(super) async fn delete(
+    State(app): State<Arc<App>>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Refused> {
+    let tenant = owner(&headers)?;
+    super::infer::speaks(&headers)?;
+    let id = job_id(id)?;
+    found(app.delete(&tenant, id).await?)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// Whose jobs are asked for. Nobody's, when the name cannot be a tenant's.
 pub(super) fn owner(headers: &HeaderMap) -> Result<Tenant, Refused> {
     tenant(headers).map_err(|_| ProblemCode::JobNotFound.into())
@@ -158,7 +171,7 @@ fn message(job: &Job, poll_after_ms: u64, by_reference: bool) -> Option<JobMessa
                 model_id: facts.model_id.clone(),
                 version: facts.version.clone(),
                 params_id: facts.params_id.to_string(),
-                evaluation_key_id: None,
+                evaluation_key_id: facts.evaluation_key_id,
                 diagnostics: Diagnostics::whole(u64::from(facts.batch_size)),
                 payload: if by_reference {
                     ResultPayload::Reference(PayloadReference {

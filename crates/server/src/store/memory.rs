@@ -119,12 +119,7 @@ impl MemoryStore {
         if let Some((facts, bytes)) = settled {
             state.result_bytes =
                 state.result_bytes.saturating_sub(facts.max_result_bytes).saturating_add(bytes);
-            if let Some(active) = state.active.get_mut(&facts.tenant) {
-                *active = active.saturating_sub(1);
-                if *active == 0 {
-                    state.active.remove(&facts.tenant);
-                }
-            }
+            state.no_longer_active(&facts.tenant);
         }
         Ok(())
     }
@@ -140,6 +135,15 @@ impl MemoryStore {
 }
 
 impl State {
+    fn no_longer_active(&mut self, tenant: &Tenant) {
+        if let Some(active) = self.active.get_mut(tenant) {
+            *active = active.saturating_sub(1);
+            if *active == 0 {
+                self.active.remove(tenant);
+            }
+        }
+    }
+
     fn sweep(&mut self, now: Timestamp, capacity: Capacity) {
         while let Some((end, id)) = self.job_ends.front().copied().filter(|(end, _)| *end <= now) {
             self.job_ends.pop_front();
@@ -283,6 +287,36 @@ impl Store for MemoryStore {
                 Ok(job) => Ok(Lookup::Found(job)),
                 Err(_) => self.read(tenant, id).await,
             }
+        })
+    }
+
+    fn delete<'a>(&'a self, tenant: &'a Tenant, id: JobId) -> Pending<'a, Result<Lookup, StoreError>> {
+        Box::pin(async move {
+            let mut state = self.swept();
+            let job = match state.jobs.get(&id) {
+                Some(Record::Live(sender)) if sender.borrow().facts.tenant == *tenant => {
+                    sender.borrow().clone()
+                }
+                Some(Record::Tombstone(owner)) if owner == tenant => return Ok(Lookup::Expired),
+                Some(_) | None => return Ok(Lookup::Missing),
+            };
+            // Whoever waits for the job sees its sender go, and looks again.
+            state.jobs.remove(&id);
+            state.live = state.live.saturating_sub(1);
+            let held = match &job.outcome {
+                Some(outcome) => outcome_bytes(outcome),
+                None => {
+                    state.no_longer_active(tenant);
+                    job.facts.max_result_bytes
+                }
+            };
+            state.result_bytes = state.result_bytes.saturating_sub(held);
+            // Its end may be a day away; a tenant that makes and deletes jobs all day leaves nothing behind.
+            if state.job_ends.len() > state.live.saturating_mul(2).saturating_add(64) {
+                let State { jobs, job_ends, .. } = &mut *state;
+                job_ends.retain(|(_, id)| jobs.contains_key(id));
+            }
+            Ok(Lookup::Found(job))
         })
     }
 

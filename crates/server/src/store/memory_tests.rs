@@ -29,6 +29,7 @@ fn facts(clock: &ManualClock, owner: &str) -> JobFacts {
         tenant: tenant(owner),
         model_id: "m".parse().unwrap(),
         version: "1.0.0".parse().unwrap(),
+        evaluation_key_id: None,
         params_id: "00".into(),
         batch_size: 1,
         encoding: Encoding::Hex,
@@ -184,4 +185,34 @@ async fn one_key_makes_one_job() {
     store.finish(id, completed(b"x")).await.unwrap();
     clock.advance(TTL);
     assert_eq!(store.claim(&owner, &key, one).await.unwrap(), Claim::Fresh, "forgotten after its time");
+}
+
+#[tokio::test]
+async fn a_deleted_job_is_gone_and_gives_back_what_it_counted_for() {
+    let (store, clock) = store_with(|capacity| {
+        capacity.active_jobs_per_tenant = 1;
+        capacity.jobs = 1;
+        capacity.result_bytes = 1000;
+    });
+    for finish in [false, true] {
+        let job = facts(&clock, "a");
+        let id = job.id;
+        store.accept(job, None).await.unwrap();
+        assert!(store.room(&tenant("a")).await.is_err());
+        assert!(matches!(store.delete(&tenant("b"), id).await.unwrap(), Lookup::Missing), "not b's");
+        let owner = tenant("a");
+        let waiting = store.read_beyond(&owner, id, JobState::Failed);
+        store.start(id).await.unwrap();
+        if finish {
+            store.finish(id, completed(b"result")).await.unwrap();
+        }
+        let (found, deleted) = tokio::join!(waiting, store.delete(&owner, id));
+        assert!(matches!(found.unwrap(), Lookup::Missing), "a waiting reader is told at once");
+        assert!(matches!(deleted.unwrap(), Lookup::Found(_)));
+        assert!(matches!(store.read(&owner, id).await.unwrap(), Lookup::Missing));
+        assert!(matches!(store.delete(&owner, id).await.unwrap(), Lookup::Missing));
+        assert!(matches!(store.finish(id, completed(b"x")).await, Err(StoreError::UnknownJob(_))));
+        assert_eq!(store.unfinished().await, 0);
+    }
+    store.accept(facts(&clock, "a"), None).await.unwrap();
 }

@@ -6,6 +6,7 @@ mod support;
 
 mod ciphertexts;
 mod connections;
+mod deletion;
 mod discovery;
 mod flow;
 mod idempotency;

@@ -147,7 +147,7 @@ pub fn check(request: &Request, reply: &Reply) {
             || name == "cache-control";
         assert!(known, "{about}: the header {name} is not declared");
     }
-    if reply.status == 304 {
+    if matches!(reply.status, 204 | 304) {
         assert!(reply.body.is_empty(), "{about}");
         return;
     }
@@ -164,6 +164,7 @@ pub fn check(request: &Request, reply: &Reply) {
         ("/models", _) => Some(Response::Models),
         ("/models?view=all", _) => Some(Response::ListModels),
         ("/keys", _) => Some(Response::Keys),
+        (target, _) if target.starts_with("/keys/") => Some(Response::Key),
         ("/infer", _) => Some(Response::Job),
         ("/infer/plain", _) => Some(Response::Plain),
         (target, _) if target.starts_with("/models/") => Some(Response::ModelCard),
