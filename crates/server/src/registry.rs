@@ -190,7 +190,10 @@ impl Model {
         }
         let mut offers = Vec::with_capacity(manifest.layouts.len());
         for (index, facts) in manifest.layouts.iter().enumerate() {
-            let below = |field: &str| format!("/layouts/{index}{field}");
+            let below = |field: &str| match field.starts_with("/entry") {
+                true => field.to_owned(),
+                false => format!("/layouts/{index}{field}"),
+            };
             let plan = circuit_layout(facts.layout).and_then(|layout| file.plan(layout));
             let plan = plan.ok_or_else(|| {
                 let message = format!("the file has no plan for {}", facts.layout);
