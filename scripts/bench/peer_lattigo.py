@@ -108,6 +108,9 @@ def open_set(spec):
         return held.floats.data[:slots]
 
     error = product_and_rotation_error(decode(whole()), decode(rotate()), slots)
-    note = f"through orion-fhe's 32-bit numbers; secret with {dense} nonzero coefficients"
+    note = (
+        f"through orion-fhe's 32-bit numbers; secret with {dense} nonzero coefficients; mul_relin_rescale enters the "
+        "library twice, of which one entry is subtracted"
+    )
     name = f"Lattigo v6 (orion-fhe {version('orion-fhe')})"
     return Opened(name, data + special, ops, lambda: go.GetPlaintextSlots(plain.number), error, note)

@@ -84,10 +84,8 @@ pub(crate) const PEERS: [Peer; 6] = [
 ];
 
 /// Libraries that would belong here, and why they are not driven.
-pub(crate) const NOT_DRIVEN: [(&str, &str); 1] = [(
-    "poulpy-ckks",
-    "a crate for nightly compilers without a release for a stable one: there is no driver for it",
-)];
+pub(crate) const NOT_DRIVEN: [(&str, &str); 1] =
+    [("poulpy-ckks", "needs a nightly compiler and has no Python package: there is no driver for it here")];
 
 const DRIVER: &str = include_str!("../../../../scripts/bench/driver.py");
 
