@@ -2,6 +2,7 @@
 
 mod budget;
 mod keys;
+mod strays;
 mod submit;
 
 use std::collections::HashMap;

@@ -26,12 +26,14 @@ mod keys;
 mod policy;
 mod read;
 pub mod seal;
+mod secret;
 mod shape;
 
 pub use error::{DecodeError, EncodeError, Incompatible, KeyError, Policy, Reason};
 pub use inputs::{Input, InputError, decode_inputs};
 pub use inspect::{Description, inspect};
 pub use keys::{KeyShape, decode_evaluation_keys};
+pub use secret::{SECRET_KEY_PREFIX, is_secret_key, may_be_compressed};
 pub use shape::{Form, Kind, Shape};
 
 use core::fmt;

@@ -23,7 +23,7 @@ pub use encode::{
     encode_public_key_seeded, encode_secret_key,
 };
 pub use frame::{Compression, Version};
-pub(crate) use inspect::inspect;
+pub(crate) use inspect::{inspect, members_start};
 pub use keys::{decode_plaintext, decode_public_key, decode_secret_key};
 pub use parameters::{SealParameters, decode_parameters};
 pub use seed::SealSeed;

@@ -232,6 +232,9 @@ fn validate(
     key: impl FnOnce(Option<&KeyShape>, Option<KeyId>) -> Result<Option<PinnedKey>, Problem>,
 ) -> Result<Valid, Problem> {
     let request = InferRequest::parse(format, body, header_version)?;
+    if let Some(index) = super::strays::secret_key(&request.inputs) {
+        return Err(Problem::new(ProblemCode::SecretKeyRejected).at_input(index));
+    }
     let (offer, shape) = choose(registry, max_inputs, &request)?;
     let key = key(offer.keys(), request.evaluation_key_id)?;
     let batch = request.batch_size;

@@ -238,6 +238,41 @@ fn a_secret_key_is_refused() {
     assert_eq!(post(&bench.server, body).refusal(), expected);
 }
 
+#[test]
+fn a_secret_key_is_named_as_such_wherever_it_strays() {
+    let bench = Bench::new();
+    let context = bench.party.context();
+    let hei = hei_wire::hei::encode_secret_key(&bench.party.key, context).unwrap().to_vec();
+    let seal = hei_wire::seal::encode_secret_key(&bench.party.key, context).unwrap().to_vec();
+    let compressed = vector("pyfhel_n1024_insecure/sk_zstd.bin");
+    let expected = refusal(400, "SECRET_KEY_REJECTED", "");
+    let coefficients = Party::new(&model_file(LOGISTIC), Layout::Coefficients);
+    for key in [&hei, &seal, &compressed] {
+        for encoding in [Encoding::Hex, Encoding::Base64, Encoding::Binary] {
+            let media = if encoding == Encoding::Binary { "application/cbor" } else { "application/json" };
+            let send = |party: &Party, payloads: &[Vec<u8>]| {
+                let body = party.body(payloads, 1, encoding);
+                let request = Request::post("/infer", media, body).header("accept", "application/json");
+                let reply = bench.server.send(&request);
+                (reply.refusal(), reply.json()["input_index"].as_u64())
+            };
+            // Longer than any payload of the layout; the only payload where there should be eight; of another format.
+            assert_eq!(send(&coefficients, std::slice::from_ref(key)), (expected.clone(), Some(0)));
+            assert_eq!(send(&bench.party, std::slice::from_ref(key)), (expected.clone(), Some(0)));
+            let mut mixed = bench.seal.clone();
+            mixed[5].clone_from(key);
+            assert_eq!(send(&bench.party, &mixed), (expected.clone(), Some(5)));
+        }
+        // A model that is not served, a payload that is not text.
+        let mut body = tree();
+        body["model_id"] = "unknown".into();
+        body["inputs"][0]["payload"] = "0".into();
+        body["inputs"][2] = json!({"encoding": "base64", "payload": to_base64(key)});
+        let reply = post(&bench.server, body.to_string());
+        assert_eq!((reply.refusal(), reply.json()["input_index"].as_u64()), (expected.clone(), Some(2)));
+    }
+}
+
 /// A SEAL stream whose zstd frame says it holds what is expected, and unpacks to 512 MiB of zeros.
 fn zstd_bomb(content_size: u64) -> Vec<u8> {
     let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0xc0, 0x58];

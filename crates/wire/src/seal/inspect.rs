@@ -14,6 +14,9 @@ use crate::shape::{Form, Kind};
 /// Longest beginning of the members that is looked at.
 const START: usize = 97;
 
+/// Octets of the members of a plaintext before its residues.
+const PLAINTEXT_START: usize = 72;
+
 /// Describes a stream by its header and the beginning of its members; at most a window of a compressed one is
 /// decompressed.
 pub(crate) fn inspect(bytes: &[u8]) -> Result<Description, DecodeError> {
@@ -35,6 +38,17 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Description, DecodeError> {
         description.items = Some(count_switch_keys(payload));
     }
     Ok(description)
+}
+
+/// The beginning of the members, as far as it is there and of one length at most; the stream need not be whole unless it
+/// is compressed.
+pub(crate) fn members_start(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let (object, payload) = ObjectHeader::start(bytes)?;
+    let content = object.content_len(payload)?;
+    let mut source = Source::new(payload, object.compression, content.unwrap_or(0))?;
+    let mut start = vec![0; PLAINTEXT_START];
+    source.read(&mut start)?;
+    Ok(start)
 }
 
 fn describe(bytes: &[u8], start: &[u8], version: Version) -> Result<Description, DecodeError> {
