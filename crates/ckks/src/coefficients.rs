@@ -352,6 +352,7 @@ pub fn decrypt(key: &SecretKey, reply: &CoefficientReply) -> Result<Vec<f64>, En
 mod tests {
     use super::*;
     use crate::insecure_testing::SeededRandomness;
+    use crate::noise::Noise;
     use crate::{Parameters, ParametersLiteral};
     use proptest::prelude::*;
 
@@ -435,6 +436,39 @@ mod tests {
                     + bias_units as f64 / scale / weight_scale;
                 // Errors times weights over the scale, plus the switch: far below 2^-17.
                 prop_assert!((value - exact).abs() < 1e-5, "row {}: {} vs {}", r, value, exact);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        /// The ring that small models are served in: 26 bits are all that N = 1024 allows.
+        #[test]
+        fn dot_products_come_out_of_the_smallest_ring(rows in 1usize..30, seed: u64) {
+            let parameters = parameters(1024, 26);
+            let context = parameters.context();
+            let mut randomness = SeededRandomness::new(seed);
+            let key = SecretKey::generate(context, &mut randomness).unwrap();
+            let d = 30;
+            let x: Vec<f64> = (0..rows * d).map(|i| ((i as f64 + seed as f64 % 1e6) * 0.77).sin()).collect();
+            let weights: Vec<i64> = (0..d as i64).map(|j| j % 7 - 3).collect();
+            let range = |start, count, step| IndexRange { start, count, step };
+            let request = IndexRanges::new(vec![range(0, (rows * d) as u32, 1)], 1024).unwrap();
+            let outputs = IndexRanges::new(vec![range(d as u32 - 1, rows as u32, d as u32)], 1024).unwrap();
+            let scale = (1u64 << 18) as f64;
+            let ciphertext = encrypt(&key, &x, &request, scale, &mut randomness).unwrap();
+            let prepared = PreparedWeights::new(context, &weights, 1.0).unwrap();
+            let reply = multiply_by_weights(context, &ciphertext, &prepared, 0, &outputs)
+                .unwrap()
+                .switch_modulus(context, 22)
+                .unwrap();
+            // Errors of std 3.24 and roundings of 0.29 a weight, over the scale; the switch, over the reply's.
+            let norm = weights.iter().map(|w| (w * w) as f64).sum::<f64>().sqrt();
+            let noise = Noise::additive(3.25 * norm).coefficient_bound(scale)
+                + Noise::rounding(1024).coefficient_bound(reply.scale);
+            for (r, value) in decrypt(&key, &reply).unwrap().iter().enumerate() {
+                let exact: f64 = (0..d).map(|j| x[r * d + j] * weights[j] as f64).sum();
+                prop_assert!((value - exact).abs() < noise, "row {}: {} vs {}, bound {}", r, value, exact, noise);
             }
         }
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use hei_ckks::insecure_testing::{InsecureParameters, SeededRandomness};
 use hei_ckks::noise::Noise;
-use hei_ckks::{Ciphertext, Context, Encoder, Evaluator, ParametersLiteral, SecretKey};
+use hei_ckks::{
+    Ciphertext, Context, Encoder, Evaluator, OsRandomness, ParametersLiteral, RandomSource, SecretKey,
+};
 
 /// (degree, chain, special primes, log2 scale)
 pub(crate) type Set = (usize, &'static [u32], usize, i32);
@@ -31,12 +33,23 @@ pub(crate) struct Fixture {
     pub(crate) key: SecretKey,
     pub(crate) randomness: SeededRandomness,
     pub(crate) name: String,
+    seed: u64,
 }
 
 impl Fixture {
+    /// Every set with a seed that never changes, and those that are quick with a new one each time as well, so that keys,
+    /// noise and messages are not the same for ever. A failure names its seed; `HEI_TEST_SEED` runs it again.
     pub(crate) fn each(test: impl Fn(&mut Fixture)) {
+        let fresh =
+            std::env::var("HEI_TEST_SEED").ok().map(|seed| seed.parse().unwrap()).unwrap_or_else(|| {
+                let key = OsRandomness.key().unwrap();
+                u64::from_le_bytes(*key.first_chunk().unwrap())
+            });
         for (i, set) in SETS.into_iter().enumerate() {
             test(&mut Self::new(set, i as u64));
+            if set.0 <= 8192 {
+                test(&mut Self::new(set, fresh));
+            }
         }
     }
 
@@ -56,7 +69,8 @@ impl Fixture {
             key: SecretKey::generate(&context, &mut randomness).unwrap(),
             context,
             randomness,
-            name: format!("N={degree} {bits:?} special={special}"),
+            name: format!("N={degree} {bits:?} special={special} HEI_TEST_SEED={seed}"),
+            seed,
         }
     }
 
@@ -69,7 +83,7 @@ impl Fixture {
     }
 
     pub(crate) fn numbers(&self, salt: u64) -> Vec<f64> {
-        let mut state = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut state = (salt ^ self.seed.rotate_left(17)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         (0..self.context.slots())
             .map(|_| {
                 state ^= state << 13;
@@ -89,7 +103,7 @@ impl Fixture {
         self.encoder.decode(&self.key.decrypt(ciphertext).unwrap())
     }
 
-    /// Every slot within the bound of the  encoding's rounding and the doubles of the transform.
+    /// Every slot within the bound of the noise, encoding's rounding and the doubles of the transform.
     pub(crate) fn expect(&self, what: &str, actual: &Ciphertext, expected: &[f64], noise: Noise) {
         let bound = noise.plus(Noise::encoding()).slot_bound(self.degree(), actual.scale()) + 1e-9;
         let (worst, at) = self.worst(actual, expected);
