@@ -2,6 +2,7 @@
 
 mod budget;
 mod keys;
+mod resume;
 mod strays;
 mod submit;
 
@@ -20,15 +21,21 @@ pub(crate) use submit::{Accepted, Submission};
 
 use crate::cancel::Cancellations;
 use crate::compute::{Compute, ComputeError, Lane};
-use crate::config::ServerConfig;
+use crate::config::{ServerConfig, StoreChoice};
 use crate::id::Tenant;
 use crate::keys::KeyStore;
 use crate::keys::memory::MemoryKeys;
 use crate::registry::{Document, Registry};
+use crate::serve::StartError;
+use crate::store::durable::DurableStore;
 use crate::store::memory::{Capacity, MemoryStore};
 use crate::store::{JobState, Lookup, NoRoom, Store, StoreError};
 use crate::worker::{self, ServiceTime, Task, Workshop};
 
+/// Jobs in the workers' hands at once where each also waits for the disk.
+const DURABLE_WORKERS: usize = 64;
+/// When a look at a full disk is worth it again.
+const DISK_RETRY_SECONDS: u64 = 30;
 /// The unit in which octets are budgeted.
 const BUDGET_UNIT: u64 = 1024;
 
@@ -63,7 +70,7 @@ pub(crate) struct App {
 
 impl App {
     /// Starts the compute threads and the workers. Must be called within a tokio runtime.
-    pub(crate) fn start(config: ServerConfig, registry: Registry) -> std::io::Result<Arc<Self>> {
+    pub(crate) fn start(config: ServerConfig, registry: Registry) -> Result<Arc<Self>, StartError> {
         let limits = &config.limits;
         let seconds = Duration::from_secs;
         let capacity = Capacity {
@@ -77,15 +84,26 @@ impl App {
             if config.plain_inference { &[Extension::PlainInference] } else { &[] };
         let server = ServerName { name: "hei".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
         let service = Document::new(to_json(&Service::new(limits.clone(), extensions, Some(server))));
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(capacity, Arc::clone(&config.clock)));
+        let clock = Arc::clone(&config.clock);
+        let store: Arc<dyn Store> = match &config.store {
+            StoreChoice::Memory => Arc::new(MemoryStore::new(capacity, clock)),
+            StoreChoice::Durable(options) => {
+                Arc::new(DurableStore::open(options.clone(), capacity, clock).map_err(StartError::Store)?)
+            }
+        };
         let threads = match config.compute_threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        let workers_wanted = config.workers.unwrap_or(threads);
+        // While some wait for the disk, others compute, and their commits go together.
+        let workers_wanted = config.workers.unwrap_or(if store.keeps_inputs() {
+            threads.max(DURABLE_WORKERS)
+        } else {
+            threads
+        });
         // Every worker has a place in its lane.
         let places = config.capacity.queued_jobs.max(workers_wanted);
-        let compute = Arc::new(Compute::start(threads, places)?);
+        let compute = Arc::new(Compute::start(threads, places).map_err(StartError::Threads)?);
         let workshop = Arc::new(Workshop {
             store,
             compute,
@@ -106,7 +124,7 @@ impl App {
         let key_budget = budget(config.capacity.stored_key_bytes);
         let body_budget = budget(config.capacity.buffered_body_bytes);
         let input_budget = budget(config.capacity.queued_input_bytes);
-        Ok(Arc::new(Self {
+        let app = Arc::new(Self {
             config,
             registry,
             workshop,
@@ -120,7 +138,12 @@ impl App {
             waiters: StdMutex::default(),
             draining: AtomicBool::new(false),
             service,
-        }))
+        });
+        let unfinished = app.store().take_unfinished();
+        if !unfinished.is_empty() {
+            tokio::spawn(Arc::clone(&app).resume(unfinished));
+        }
+        Ok(app)
     }
 
     /// The operator's choices.
@@ -144,7 +167,7 @@ impl App {
 
     /// Whether new work is taken.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.draining.load(Ordering::Acquire)
+        !self.draining.load(Ordering::Acquire) && self.store().takes_jobs()
     }
 
     /// Takes no new work from now on; what was accepted is finished.
@@ -277,7 +300,11 @@ impl App {
             StoreError::NoRoom(NoRoom::Full { retry_after }) => {
                 Problem::new(ProblemCode::QueueFull).with_retry_after(whole_seconds(retry_after))
             }
-            StoreError::NotMonotone { .. } | StoreError::UnknownJob(_) => {
+            StoreError::DiskLow => Problem::new(ProblemCode::NotReady).with_retry_after(DISK_RETRY_SECONDS),
+            StoreError::NotMonotone { .. }
+            | StoreError::UnknownJob(_)
+            | StoreError::Disk(_)
+            | StoreError::Stopped => {
                 tracing::error!(%error, "the store refused");
                 Problem::new(ProblemCode::InternalError)
             }

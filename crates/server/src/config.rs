@@ -9,6 +9,7 @@ use hei_protocol::Limits;
 
 use crate::clock::{Clock, SystemClock};
 use crate::http::BodyLimits;
+use crate::store::durable::DurableOptions;
 
 /// One compiled model: the octets of a `.hei` file, and what to call it when it is refused.
 #[derive(Clone)]
@@ -82,6 +83,15 @@ impl Default for CapacityLimits {
     }
 }
 
+/// Where jobs are kept.
+#[derive(Clone)]
+pub enum StoreChoice {
+    /// In memory: gone with the process.
+    Memory,
+    /// In a data directory: nothing acknowledged is lost.
+    Durable(DurableOptions),
+}
+
 /// What [`crate::Server::bind`] needs.
 #[derive(Clone)]
 pub struct ServerConfig {
@@ -103,6 +113,8 @@ pub struct ServerConfig {
     pub body: BodyLimits,
     /// How much is held at once.
     pub capacity: CapacityLimits,
+    /// Where jobs are kept.
+    pub store: StoreChoice,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -121,6 +133,7 @@ impl ServerConfig {
             connections: ConnectionLimits::default(),
             body: BodyLimits::default(),
             capacity: CapacityLimits::default(),
+            store: StoreChoice::Memory,
             clock: Arc::new(SystemClock::start()),
         }
     }

@@ -95,10 +95,24 @@ impl IdempotencyKey {
             }
             text.extend(value.iter().copied().map(char::from));
         }
+        Self::from_text(&text)
+    }
+
+    /// The key of an unquoted text.
+    ///
+    /// # Errors
+    /// [`InvalidIdempotencyKey`] when it is empty, longer than 255 octets or not visible ASCII.
+    pub fn from_text(text: &str) -> Result<Self, InvalidIdempotencyKey> {
         if text.is_empty() || text.len() > 255 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(InvalidIdempotencyKey);
         }
         Ok(Self(text.into()))
+    }
+
+    /// The unquoted text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
     }
 }
 

@@ -24,7 +24,7 @@ mod worker;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use config::{CapacityLimits, ConnectionLimits, ModelSource, ServerConfig};
+pub use config::{CapacityLimits, ConnectionLimits, ModelSource, ServerConfig, StoreChoice};
 pub use http::{BodyLimits, routes};
 pub use registry::RegistryError;
 pub use serve::{BoundServer, Server, StartError};

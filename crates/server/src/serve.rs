@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::config::ServerConfig;
 use crate::http::{self, Lingering};
 use crate::registry::{Registry, RegistryError};
+use crate::store::durable::OpenError;
 
 /// How long to pause after the operating system refused a connection, for instance for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -49,6 +50,9 @@ pub enum StartError {
         /// The least value.
         minimum: u64,
     },
+    /// The store is not opened.
+    #[error(transparent)]
+    Store(OpenError),
     /// The operating system refused threads.
     #[error("cannot start the compute threads: {0}")]
     Threads(std::io::Error),
@@ -72,7 +76,7 @@ impl Server {
         let listen = |cause| StartError::Listen { address, cause };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let app = App::start(config, registry).map_err(StartError::Threads)?;
+        let app = App::start(config, registry)?;
         Ok(BoundServer { listener, address, app })
     }
 }

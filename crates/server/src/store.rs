@@ -1,8 +1,10 @@
 //! What the server remembers: jobs, their results, and which idempotency key made which job.
 //!
-//! The [`Store`] trait states the promises; [`memory::MemoryStore`] keeps them for the life of the process.
+//! The [`Store`] trait states the promises; [`memory::MemoryStore`] keeps them for the life of the process,
+//! [`durable::DurableStore`] beyond it.
 //! A store knows neither HTTP nor cryptography: results are octets to it.
 
+pub mod durable;
 pub mod memory;
 
 use std::future::Future;
@@ -76,6 +78,13 @@ pub enum Outcome {
         /// SHA-256 of `result`.
         digest: [u8; 32],
     },
+    /// A result that the store keeps elsewhere; [`Store::read`] brings its octets.
+    Kept {
+        /// Its octets.
+        size: u64,
+        /// Their SHA-256.
+        digest: [u8; 32],
+    },
     /// No result.
     Failed(JobErrorCode),
 }
@@ -141,7 +150,7 @@ pub enum NoRoom {
 }
 
 /// Why a store did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// No room for another job.
     #[error(transparent)]
@@ -159,6 +168,15 @@ pub enum StoreError {
     /// The job is not in the store.
     #[error("job {0} is not in the store")]
     UnknownJob(JobId),
+    /// Too little disk is left.
+    #[error("too little disk is left for another job; free some, or lower the low-water mark")]
+    DiskLow,
+    /// The disk refused; nothing happened.
+    #[error("the disk refused: {0}")]
+    Disk(String),
+    /// The disk failed in a way that leaves its contents unknown; the process is about to end.
+    #[error("the store has stopped")]
+    Stopped,
 }
 
 /// Jobs with monotonic states and immutable outcomes, by tenant; idempotency records.
@@ -184,7 +202,38 @@ pub trait Store: Send + Sync + 'static {
     /// Records a queued job, and in the same step binds the claimed key to it.
     fn accept(&self, facts: JobFacts, key: Option<IdempotencyKey>) -> Pending<'_, Result<(), StoreError>>;
 
-    /// Moves a job from queued to running.
+    /// Whether the store outlives the process and so wants the inputs of jobs.
+    fn keeps_inputs(&self) -> bool {
+        false
+    }
+
+    /// [`Store::accept`], with what a later life needs to begin the job again.
+    fn accept_with_input(
+        &self,
+        facts: JobFacts,
+        key: Option<IdempotencyKey>,
+        input: Option<Bytes>,
+    ) -> Pending<'_, Result<(), StoreError>> {
+        drop(input);
+        self.accept(facts, key)
+    }
+
+    /// The unfinished jobs of an earlier life, oldest first; once.
+    fn take_unfinished(&self) -> Vec<Arc<JobFacts>> {
+        Vec::new()
+    }
+
+    /// The input that a job was accepted with, if it is undamaged.
+    fn input(&self, id: JobId) -> Pending<'_, Result<Bytes, StoreError>> {
+        Box::pin(std::future::ready(Err(StoreError::UnknownJob(id))))
+    }
+
+    /// Whether new jobs can be kept.
+    fn takes_jobs(&self) -> bool {
+        true
+    }
+
+    /// Moves a job from queued to running; a running job of an earlier life stays so, and is counted as begun again.
     fn start(&self, id: JobId) -> Pending<'_, Result<(), StoreError>>;
 
     /// Moves a job to its terminal state, once.

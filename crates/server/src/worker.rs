@@ -17,6 +17,9 @@ use crate::keys::PinnedKey;
 use crate::registry::Offer;
 use crate::store::{Outcome, Store, StoreError};
 
+/// How long to wait for room on a full disk.
+const ROOM_PAUSE: Duration = Duration::from_secs(1);
+
 /// An accepted job with everything its evaluation needs.
 pub(crate) struct Task {
     pub(crate) id: JobId,
@@ -106,7 +109,16 @@ impl Workshop {
                 Outcome::Failed(code)
             }
         };
-        match self.store.finish(id, outcome).await {
+        let mut finished = self.store.finish(id, outcome.clone()).await;
+        while matches!(finished, Err(StoreError::DiskLow)) {
+            // The work is done, the job is still ours: an operator may make room for the result.
+            tokio::time::sleep(ROOM_PAUSE).await;
+            finished = self.store.finish(id, outcome.clone()).await;
+        }
+        if let Err(StoreError::Disk(_)) = finished {
+            finished = self.store.finish(id, Outcome::Failed(JobErrorCode::InternalError)).await;
+        }
+        match finished {
             Ok(()) => {}
             Err(StoreError::UnknownJob(_)) => tracing::info!(job = %id, "the job was deleted"),
             Err(error) => tracing::error!(job = %id, %error, "the outcome could not be recorded"),
@@ -130,11 +142,19 @@ impl Workshop {
             }
             JobErrorCode::InternalError
         })?;
-        let limit = started + self.max_run;
-        let limit = Limit { deadline: deadline.map_or(limit, |deadline| deadline.min(limit)), stop };
-        let evaluated = self.compute.run(Lane::Evaluate, move || evaluation(&limit)).await;
+        let max_run = self.max_run;
+        // Time in line is no time of the evaluation's.
+        let evaluated = self.compute.run(Lane::Evaluate, move || {
+            let begun = Instant::now();
+            let limit = begun + max_run;
+            let limit = Limit { deadline: deadline.map_or(limit, |deadline| deadline.min(limit)), stop };
+            (evaluation(&limit), begun.elapsed())
+        });
+        let evaluated = evaluated.await.map(|(result, took)| {
+            self.service_time.record(took);
+            result
+        });
         let took = started.elapsed();
-        self.service_time.record(took);
         // A panic is contained in the pool; the lane cannot be full, for there are no more workers than places.
         let result = evaluated.unwrap_or_else(|error| {
             tracing::error!(job = %id, %error, "the evaluation was lost");

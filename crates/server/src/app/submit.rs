@@ -15,6 +15,7 @@ use hei_wire::{DecodeError, Format, Incompatible, Input, InputError, KeyShape, R
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
+use super::resume::KeptInput;
 use super::{App, BodyShare, whole_seconds};
 use crate::clock::later;
 use crate::id::{IdempotencyKey, InvalidIdempotencyKey, Tenant, random_octets};
@@ -57,6 +58,8 @@ struct Valid {
     encoding: Encoding,
     deadline: Option<Duration>,
     key: Option<PinnedKey>,
+    /// What the store keeps, if it does.
+    kept: Option<Bytes>,
 }
 
 impl App {
@@ -137,13 +140,14 @@ impl App {
         let received = body.len();
         let (app, owner) = (Arc::clone(self), tenant.clone());
         let runtime = tokio::runtime::Handle::current();
+        let keep = self.store().keeps_inputs();
         let checked = self
             .compute(move || {
                 let key =
                     |needs: Option<&KeyShape>, named| runtime.block_on(app.key_for(&owner, needs, named));
                 let max_inputs = app.config.limits.max_inputs;
                 let version = header_version.as_deref();
-                let checked = validate(&app.registry, max_inputs, format, &body, version, key);
+                let checked = validate(&app.registry, max_inputs, format, &body, version, keep, key);
                 if matches!(&checked, Err(problem) if problem.code() == ProblemCode::SecretKeyRejected)
                     && let Ok(mut body) = body.try_into_mut()
                 {
@@ -189,7 +193,7 @@ impl App {
             expires_at,
             max_result_bytes: valid.offer.max_result_bytes(rows(valid.batch)),
         };
-        let stored = self.store().accept(facts, key).await;
+        let stored = self.store().accept_with_input(facts, key, valid.kept).await;
         self.stored(stored).await?;
         tracing::info!(
             job = %job_id, model = model.model_id.as_str(), version = model.version.as_str(),
@@ -229,6 +233,7 @@ fn validate(
     format: BodyFormat,
     body: &[u8],
     header_version: Option<&str>,
+    keep: bool,
     key: impl FnOnce(Option<&KeyShape>, Option<KeyId>) -> Result<Option<PinnedKey>, Problem>,
 ) -> Result<Valid, Problem> {
     let request = InferRequest::parse(format, body, header_version)?;
@@ -245,12 +250,17 @@ fn validate(
         let octets = input.decode().map_err(|error| Problem::invalid_encoding(index, error))?;
         payloads.push(octets.into_owned());
     }
-    let (format, inputs) = hei_wire::decode_inputs(payloads, &shape).map_err(refusal)?;
+    let mut kept = keep.then(|| KeptInput::write(offer.facts().layout.as_str(), deadline, &payloads));
+    let (format, inputs) = hei_wire::decode_inputs(payloads, &shape).map_err(|refused| {
+        // It may be a secret.
+        kept.iter_mut().for_each(|kept| hei_wire::wipe(kept));
+        refusal(refused)
+    })?;
     let inputs = assemble(inputs).ok_or_else(|| {
         tracing::error!("decoded inputs are not of the layout they were decoded for");
         Problem::new(ProblemCode::InternalError)
     })?;
-    Ok(Valid { offer, batch, inputs, format, encoding, deadline, key })
+    Ok(Valid { offer, batch, inputs, format, encoding, deadline, key, kept: kept.map(Bytes::from) })
 }
 
 /// Stage 10, but for the evaluation key: model, batch, layout, count, payload length. Nothing is decoded for it.
@@ -288,12 +298,12 @@ fn choose(
     Ok((offer, shape))
 }
 
-fn rows(batch: u32) -> usize {
+pub(super) fn rows(batch: u32) -> usize {
     usize::try_from(batch).unwrap_or(usize::MAX)
 }
 
 /// The decoded inputs as the plan takes them.
-fn assemble(inputs: Vec<Input>) -> Option<Inputs> {
+pub(super) fn assemble(inputs: Vec<Input>) -> Option<Inputs> {
     let mut ciphertexts = Vec::with_capacity(inputs.len());
     let only = inputs.len() == 1;
     for input in inputs {

@@ -28,6 +28,10 @@ pub(super) async fn result(
     let job = found(app.read(&tenant, id).await?)?;
     let (result, digest) = match job.outcome.as_deref() {
         Some(Outcome::Completed { result, digest }) => (result, digest),
+        Some(Outcome::Kept { .. }) => {
+            tracing::error!(job = %id, "a result was shown without its octets");
+            return Err(ProblemCode::InternalError.into());
+        }
         Some(Outcome::Failed(_)) => return Err(ProblemCode::JobFailed.into()),
         None => {
             let seconds = app.retry_after().await;

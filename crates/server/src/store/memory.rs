@@ -1,5 +1,7 @@
 //! Jobs in memory: bounded in records and octets, gone with the process.
 
+mod index;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -177,6 +179,7 @@ impl State {
 fn outcome_bytes(outcome: &Outcome) -> u64 {
     match outcome {
         Outcome::Completed { result, .. } => result.len() as u64,
+        Outcome::Kept { size, .. } => *size,
         Outcome::Failed(_) => 0,
     }
 }
@@ -252,7 +255,7 @@ impl Store for MemoryStore {
     fn finish(&self, id: JobId, outcome: Outcome) -> Pending<'_, Result<(), StoreError>> {
         Box::pin(async move {
             let to = match outcome {
-                Outcome::Completed { .. } => JobState::Completed,
+                Outcome::Completed { .. } | Outcome::Kept { .. } => JobState::Completed,
                 Outcome::Failed(_) => JobState::Failed,
             };
             self.advance(id, to, |job, now| {
@@ -326,5 +329,21 @@ impl Store for MemoryStore {
 }
 
 #[cfg(test)]
+impl MemoryStore {
+    fn open(capacity: Capacity, clock: Arc<dyn Clock>) -> Self {
+        Self::new(capacity, clock)
+    }
+
+    pub(in crate::store) fn holds_nothing(&self) -> bool {
+        let state = crate::locked(&self.state);
+        state.jobs.is_empty() && state.result_bytes == 0
+    }
+}
+
+#[cfg(test)]
+use MemoryStore as Tested;
+
+#[cfg(test)]
+#[allow(clippy::duplicate_mod, reason = "one contract, two stores")]
 #[path = "memory_tests.rs"]
 mod tests;

@@ -1,3 +1,5 @@
+//! What every store promises; included by the tests of each.
+
 use bytes::Bytes;
 use hei_protocol::{Encoding, JobErrorCode};
 
@@ -6,7 +8,7 @@ use crate::clock::ManualClock;
 
 const TTL: Duration = Duration::from_secs(3600);
 
-fn store_with(change: impl FnOnce(&mut Capacity)) -> (MemoryStore, Arc<ManualClock>) {
+fn store_with(change: impl FnOnce(&mut Capacity)) -> (Tested, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(Timestamp::from_unix_millis(1_000_000)));
     let mut capacity = Capacity {
         active_jobs_per_tenant: 4,
@@ -16,7 +18,7 @@ fn store_with(change: impl FnOnce(&mut Capacity)) -> (MemoryStore, Arc<ManualClo
         tombstone_ttl: TTL,
     };
     change(&mut capacity);
-    (MemoryStore::new(capacity, Arc::clone(&clock) as Arc<dyn Clock>), clock)
+    (Tested::open(capacity, Arc::clone(&clock) as Arc<dyn Clock>), clock)
 }
 
 fn tenant(name: &str) -> Tenant {
@@ -43,7 +45,7 @@ fn completed(bytes: &'static [u8]) -> Outcome {
     Outcome::Completed { result: Bytes::from_static(bytes), digest: [0; 32] }
 }
 
-async fn found(store: &MemoryStore, owner: &str, id: JobId) -> Job {
+async fn found(store: &Tested, owner: &str, id: JobId) -> Job {
     match store.read(&tenant(owner), id).await.unwrap() {
         Lookup::Found(job) => job,
         other => unreachable!("{other:?}"),
@@ -113,8 +115,7 @@ async fn an_expired_job_is_gone_first_with_and_then_without_a_trace() {
     assert!(matches!(store.read(&tenant("b"), id).await.unwrap(), Lookup::Missing));
     clock.advance(TTL);
     assert!(matches!(store.read(&tenant("a"), id).await.unwrap(), Lookup::Missing));
-    assert!(crate::locked(&store.state).jobs.is_empty());
-    assert_eq!(crate::locked(&store.state).result_bytes, 0);
+    assert!(store.holds_nothing());
 }
 
 #[tokio::test]
