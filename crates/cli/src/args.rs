@@ -19,6 +19,7 @@ pub(crate) struct Hei {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Serve(Serve),
+    Store(Store),
     Models(Models),
     Compile(Compile),
     Infer(Infer),
@@ -38,6 +39,8 @@ pub(crate) enum Command {
 Examples:
   hei serve
   hei serve --listen 127.0.0.1:0 --json
+  hei serve --data ./jobs
+  hei serve --store memory
   hei serve --models ./compiled --listen 0.0.0.0:8000")]
 pub(crate) struct Serve {
     /// Address and port; port 0 lets the system choose, and the line printed names the choice.
@@ -46,6 +49,12 @@ pub(crate) struct Serve {
     /// Folder of .hei files; without it, the reference models that ship in this program.
     #[arg(long, value_name = "DIR")]
     pub(crate) models: Option<PathBuf>,
+    /// Data directory; jobs in it survive restarts [default: $XDG_DATA_HOME/hei/server].
+    #[arg(long, value_name = "DIR", env = "HEI_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where jobs are kept.
+    #[arg(long, value_enum, value_name = "STORE", default_value = "disk")]
+    pub(crate) store: StoreArg,
     /// Also offer POST /infer/plain, which takes features in the clear. For comparison only.
     #[arg(long)]
     pub(crate) enable_plain: bool,
@@ -58,6 +67,64 @@ pub(crate) struct Serve {
     /// Also stop when standard input ends, so that a parent process never leaves a server behind.
     #[arg(long, hide = true)]
     pub(crate) until_stdin_closes: bool,
+}
+
+/// Where jobs are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StoreArg {
+    /// In the data directory: nothing that was acknowledged is lost.
+    Disk,
+    /// In memory: gone with the process.
+    Memory,
+}
+
+/// Check and back up a server's data directory.
+///
+/// Both may run while the server does.
+#[derive(Debug, Args)]
+pub(crate) struct Store {
+    #[command(subcommand)]
+    pub(crate) command: StoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    Check(StoreCheck),
+    Backup(StoreBackup),
+}
+
+/// Read everything in a data directory and hold it against its digests.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei store check --data ./jobs
+  hei store check --data ./jobs --json")]
+pub(crate) struct StoreCheck {
+    /// The data directory [default: $XDG_DATA_HOME/hei/server].
+    #[arg(long, value_name = "DIR", env = "HEI_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Copy a data directory into a new one, as of one moment.
+///
+/// The copy is a data directory itself: serve it with `hei serve --data` to restore it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei store backup --data ./jobs --to ./copy")]
+pub(crate) struct StoreBackup {
+    /// The data directory [default: $XDG_DATA_HOME/hei/server].
+    #[arg(long, value_name = "DIR", env = "HEI_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where the copy goes; must not exist.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// How much is logged.

@@ -28,6 +28,8 @@ impl ServerProcess {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let mut child = Command::new(program)
             .args(["serve", "--listen", "127.0.0.1:0", "--json", "--until-stdin-closes"])
+            // What a child serves is over with its parent, unless it is told where to keep it.
+            .args(if arguments.contains(&"--data") { &[][..] } else { &["--store", "memory"] })
             .args(arguments)
             // The server stops when this pipe closes, however this process ends.
             .stdin(Stdio::piped())

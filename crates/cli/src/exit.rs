@@ -23,7 +23,9 @@ Environment:
   HEI_URL         the server, instead of --url
   HEI_TOKEN_FILE  a file with the bearer token, instead of --token-file
   HEI_KERNEL      the most that may be used of the processor: scalar, avx2, avx512, ifma (see hei doctor)
-  XDG_DATA_HOME   keys live in $XDG_DATA_HOME/hei/keys (default ~/.local/share/hei/keys)
+  HEI_DATA        a server's data directory, instead of --data
+  XDG_DATA_HOME   keys live in $XDG_DATA_HOME/hei/keys (default ~/.local/share/hei/keys), a server's
+                  jobs in $XDG_DATA_HOME/hei/server
   NO_COLOR        no colors in help and error texts
 
 Answers go to standard output, progress and errors to standard error.";

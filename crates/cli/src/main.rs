@@ -19,6 +19,7 @@ mod passphrase;
 mod reference;
 mod remote;
 mod serve;
+mod store;
 
 use clap::Parser;
 
@@ -33,6 +34,7 @@ fn main() -> std::process::ExitCode {
 fn perform(command: Command) -> exit::Outcome {
     match command {
         Command::Serve(args) => serve::run(&args),
+        Command::Store(args) => store::run(&args.command),
         Command::Models(args) => models::run(&args),
         Command::Compile(args) => compile::run(&args),
         Command::Infer(args) => infer::run(&args),

@@ -4,14 +4,15 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::Context;
-use hei_server::{ModelSource, Server, ServerConfig};
+use hei_server::store::durable::DurableOptions;
+use hei_server::{ModelSource, Server, ServerConfig, StoreChoice};
 use serde_json::json;
 use tokio::sync::oneshot;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::args::{LogArg, Serve};
+use crate::args::{LogArg, Serve, StoreArg};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::{compile, output, reference};
+use crate::{compile, output, reference, store};
 
 /// No model file is longer.
 const MAX_MODEL_FILE: u64 = 1 << 30;
@@ -24,6 +25,10 @@ pub(crate) fn run(args: &Serve) -> Outcome {
     };
     let mut config = ServerConfig::new(args.listen, models);
     config.plain_inference = args.enable_plain;
+    config.store = match args.store {
+        StoreArg::Memory => StoreChoice::Memory,
+        StoreArg::Disk => StoreChoice::Durable(DurableOptions::new(store::folder(args.data.as_ref())?)),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

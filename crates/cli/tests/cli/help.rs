@@ -3,8 +3,10 @@
 use crate::support::Sandbox;
 
 /// Every command that does something, in an order in which their examples can run.
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 17] = [
     &["serve"],
+    &["store", "check"],
+    &["store", "backup"],
     &["models"],
     &["compile"],
     &["infer"],

@@ -78,6 +78,7 @@ impl Sandbox {
             .env("XDG_DATA_HOME", self.path("data"))
             .env_remove("HEI_URL")
             .env_remove("HEI_TOKEN_FILE")
+            .env_remove("HEI_DATA")
             .env_remove("HEI_LOG")
             .env_remove("HEI_KERNEL");
         command
@@ -118,6 +119,7 @@ impl Sandbox {
         let mut child = self
             .command(PROGRAM)
             .args(["serve", "--listen", "127.0.0.1:0", "--json", "--until-stdin-closes"])
+            .args(if arguments.contains(&"--data") { &[][..] } else { &["--store", "memory"] })
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
