@@ -229,6 +229,26 @@ impl App {
         self.stored(room).await
     }
 
+    /// Whether the queue and the store have room for a job of anybody's.
+    pub(crate) async fn check_capacity(&self) -> Result<(), Problem> {
+        let queue = crate::locked(&self.queue).as_ref().map_or(0, mpsc::Sender::capacity);
+        if queue == 0 {
+            return Err(Problem::new(ProblemCode::NotReady).with_retry_after(self.retry_after().await));
+        }
+        let Ok(anybody) = Tenant::from_header(None) else { return Ok(()) };
+        match self.store().room(&anybody).await {
+            // One tenant's share says nothing about the others'.
+            Ok(()) | Err(StoreError::NoRoom(NoRoom::Tenant { .. })) => Ok(()),
+            Err(StoreError::NoRoom(NoRoom::Full { retry_after })) => {
+                Err(Problem::new(ProblemCode::NotReady).with_retry_after(whole_seconds(retry_after)))
+            }
+            Err(error) => {
+                tracing::error!(%error, "the store does not say whether it has room");
+                Err(Problem::new(ProblemCode::NotReady).with_retry_after(self.retry_after().await))
+            }
+        }
+    }
+
     /// The job as it stands.
     pub(crate) async fn read(&self, tenant: &Tenant, id: JobId) -> Result<Lookup, Problem> {
         let found = self.store().read(tenant, id).await;

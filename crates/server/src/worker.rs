@@ -89,6 +89,24 @@ impl Limit {
 }
 
 impl Workshop {
+    /// Fails a job that is still not terminal after this time, wherever it is: one that waits behind a long queue does
+    /// not wait for a worker to hear that it is too late. There are no more of these than unfinished jobs with a
+    /// deadline, which are bounded, and each is gone at its deadline.
+    pub(crate) fn fail_after(&self, wait: Duration, id: JobId) {
+        let store = Arc::downgrade(&self.store);
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let Some(store) = store.upgrade() else { return };
+            let outcome = Outcome::Failed(JobErrorCode::JobDeadlineExceeded);
+            match store.finish(id, outcome).await {
+                Ok(()) => tracing::warn!(job = %id, "job failed at its deadline"),
+                // It ended in time, or was deleted.
+                Err(StoreError::NotMonotone { .. } | StoreError::UnknownJob(_)) => {}
+                Err(error) => tracing::error!(job = %id, %error, "the outcome could not be recorded"),
+            }
+        });
+    }
+
     /// Takes a job from queued to terminal, whatever its evaluation does.
     pub(crate) async fn perform(
         &self,
@@ -121,6 +139,9 @@ impl Workshop {
         match finished {
             Ok(()) => {}
             Err(StoreError::UnknownJob(_)) => tracing::info!(job = %id, "the job was deleted"),
+            Err(StoreError::NotMonotone { .. }) => {
+                tracing::info!(job = %id, "the job had ended at its deadline")
+            }
             Err(error) => tracing::error!(job = %id, %error, "the outcome could not be recorded"),
         }
     }

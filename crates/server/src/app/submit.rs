@@ -209,6 +209,9 @@ impl App {
             key: valid.key,
             share,
         });
+        if let Some(wait) = valid.deadline {
+            self.workshop.fail_after(wait, job_id);
+        }
         Ok(Accepted { job_id, created_at, expires_at, replayed: false })
     }
 

@@ -1,4 +1,4 @@
-//! `GET /health/ready`: the registry is frozen and new work is taken.
+//! `GET /health/ready`: the registry is frozen, new work is taken, and there is room for it.
 
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ pub(super) async fn ready(State(app): State<Arc<App>>, headers: HeaderMap) -> Re
         let seconds = app.config().connections.drain.as_secs();
         return Err(Problem::new(ProblemCode::NotReady).with_retry_after(seconds).into());
     }
+    app.check_capacity().await?;
     let models = app.registry().len() as u64;
     let mut response = whole(StatusCode::OK, JSON, to_json(&Ready::new(models)));
     set(&mut response, CACHE_CONTROL, "no-store");

@@ -336,6 +336,50 @@ fn a_deadline_that_passed_fails_the_job_and_it_can_be_submitted_again() {
 }
 
 #[test]
+fn a_job_that_waits_beyond_its_deadline_fails_in_the_queue() {
+    let server = TestServer::start_with(|config| config.workers = Some(0));
+    let mut request = small_request();
+    let mut body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+    body["deadline_seconds"] = 1.into();
+    request.body = body.to_string().into_bytes();
+    let patient = server.send(&small_request()).job_id();
+    let hasty = server.send(&request).job_id();
+    let job = server.get(&format!("/jobs/{hasty}?wait=20")).json();
+    assert_eq!((job["status"].as_str(), &job["started_at"]), (Some("failed"), &serde_json::Value::Null));
+    assert_eq!(job["error"]["code"], "JOB_DEADLINE_EXCEEDED");
+    assert_eq!(server.get(&format!("/jobs/{patient}")).json()["status"], "queued");
+}
+
+#[test]
+fn readiness_follows_the_room_there_is() {
+    type Change = fn(&mut hei_server::ServerConfig);
+    let full: [Change; 2] =
+        [|config| config.capacity.queued_jobs = 1, |config| config.capacity.stored_jobs = 1];
+    for change in full {
+        let server = TestServer::start_with(|config| {
+            config.workers = Some(0);
+            change(config);
+        });
+        assert_eq!(server.get("/health/ready").status, 200);
+        assert_eq!(server.send(&small_request()).status, 202);
+        let refused = server.get("/health/ready");
+        assert_eq!((refused.status, refused.code().as_str()), (503, "NOT_READY"));
+        assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+        assert_eq!(server.get("/health").status, 200);
+    }
+    // What one tenant has used up is no reason to send the others elsewhere.
+    let server = TestServer::start_with(|config| {
+        config.workers = Some(0);
+        config.limits.max_active_jobs_per_tenant = 4;
+    });
+    for _ in 0..4 {
+        assert_eq!(server.send(&small_request()).status, 202);
+    }
+    assert_eq!(server.send(&small_request()).status, 429);
+    assert_eq!(server.get("/health/ready").status, 200);
+}
+
+#[test]
 fn an_expired_job_is_gone() {
     use std::sync::Arc;
 
