@@ -93,6 +93,30 @@ fn a_length_and_chunks_at_once_cost_the_connection() {
 }
 
 #[test]
+fn a_head_that_does_not_parse_gets_a_bare_status() {
+    let server = TestServer::start();
+    let many: String = (0..200).map(|index| format!("x-{index}: 1\r\n")).collect();
+    let heads = [
+        ("GET\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/9.9\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/1.1\r\nno colon\r\n\r\n".to_owned(), 400),
+        (format!("GET /{} HTTP/1.1\r\nhost: l\r\n\r\n", "a".repeat(66_000)), 414),
+        (format!("GET / HTTP/1.1\r\nhost: l\r\n{many}\r\n"), 431),
+        (format!("GET / HTTP/1.1\r\nhost: l\r\nx: {}\r\n\r\n", "a".repeat(1 << 20)), 431),
+    ];
+    for (head, status) in heads {
+        let mut stream = connect(server.address);
+        // The server may have closed before the end of it.
+        stream.write_all(head.as_bytes()).ok();
+        let reply = read_reply(&mut stream, false);
+        let start = head.get(..24).unwrap_or(&head);
+        assert_eq!((reply.status, reply.body.len()), (status, 0), "{start:?}");
+        assert!(reply.header("api-version").is_none() && reply.header("x-request-id").is_none());
+        assert!(closes(&mut stream), "{start:?}");
+    }
+}
+
+#[test]
 fn a_long_header_section_is_refused() {
     let server = TestServer::start();
     let long = Request::get("/health").header("x-long", &"a".repeat(17 << 10));
