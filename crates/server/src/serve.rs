@@ -100,6 +100,13 @@ impl BoundServer {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { listener, address, app } = self;
         tracing::info!(%address, models = app.registry().len(), "listening");
+        if !address.ip().to_canonical().is_loopback() {
+            tracing::warn!(
+                %address,
+                "listening beyond this machine: whoever reaches the address can name any tenant and reads what \
+                 travels; put a proxy with TLS and authentication in front, or listen on 127.0.0.1"
+            );
+        }
         let router = http::router(Arc::clone(&app));
         let connections = Arc::new(Semaphore::new(app.config().connections.max_connections));
         let graceful = GracefulShutdown::new();

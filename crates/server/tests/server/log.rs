@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::support::TestServer;
+
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -47,4 +49,18 @@ impl<'a> MakeWriter<'a> for Log {
     fn make_writer(&'a self) -> Self {
         self.clone()
     }
+}
+
+#[test]
+fn listening_beyond_the_machine_is_warned_of() {
+    const WARNING: &str = "listening beyond this machine";
+    let log = capture();
+    let local = TestServer::start();
+    assert_eq!(local.get("/health").status, 200);
+    local.finish();
+    assert!(!log.text().contains(WARNING));
+    let open = TestServer::start_with(|config| config.listen = ([0, 0, 0, 0], 0).into());
+    open.finish();
+    let text = log.text();
+    assert!(text.contains(WARNING) && text.contains("WARN"), "{text}");
 }
