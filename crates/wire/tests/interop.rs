@@ -20,7 +20,6 @@ use hei_wire::{Shape, inspect};
 
 const WHEELS: [&str; 3] = ["seal-python==4.4.0", "tenseal==0.3.18", "numpy"];
 
-/// SEAL's own errors at these parameters stay below 1e-7.
 /// A wrong key or order is off by the size of the values. SEAL's own rotations, whose digits are not centered, come near 2e-6 in
 /// slot 0.
 const TOLERANCE: f64 = 2e-5;
