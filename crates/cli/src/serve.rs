@@ -37,12 +37,13 @@ pub(crate) fn run(args: &Serve) -> Outcome {
     runtime.block_on(async {
         let server = Server::bind(config).await?;
         let url = format!("http://{}", server.local_addr());
+        let stop = told_to_stop(stdin_closes);
         if args.json {
             output::json(&json!({ "listening": url }))?;
         } else {
             output::answer(&format!("listening on {url}"))?;
         }
-        server.run(told_to_stop(stdin_closes)).await;
+        server.run(stop).await;
         Ok(true)
     })
 }
@@ -89,12 +90,15 @@ fn from_folder(folder: &Path) -> Result<Vec<ModelSource>, Failure> {
 }
 
 /// Ready on an interrupt, on a termination signal, and, if asked, when standard input ends.
-async fn told_to_stop(stdin_closes: bool) {
-    let interrupt = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
+///
+/// Listens for signals from the moment it is called, not from when it is first polled: whoever reads that the server listens
+/// may stop it at once.
+fn told_to_stop(stdin_closes: bool) -> impl Future<Output = ()> {
+    let signals = signals();
+    stop(signals, stdin_closes)
+}
+
+async fn stop(signals: impl Future<Output = ()>, stdin_closes: bool) {
     let parent = async {
         if !stdin_closes {
             return std::future::pending().await;
@@ -110,8 +114,7 @@ async fn told_to_stop(stdin_closes: bool) {
         let _ = gone.await;
     };
     tokio::select! {
-        () = interrupt => {}
-        () = terminated() => {}
+        () = signals => {}
         // The parent knows, and may have something to print itself.
         () = parent => return,
     }
@@ -119,15 +122,27 @@ async fn told_to_stop(stdin_closes: bool) {
 }
 
 #[cfg(unix)]
-async fn terminated() {
+fn signals() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut signal) => drop(signal.recv().await),
-        Err(_) => std::future::pending().await,
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
+    let [interrupt, terminate] = kinds.map(|kind| signal(kind).ok());
+    let told = |signal: Option<tokio::signal::unix::Signal>| async {
+        match signal {
+            Some(mut signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        }
+    };
+    async move {
+        tokio::select! {
+            () = told(interrupt) => {}
+            () = told(terminate) => {}
+        }
     }
 }
 
 #[cfg(not(unix))]
-async fn terminated() {
-    std::future::pending().await
+async fn signals() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
