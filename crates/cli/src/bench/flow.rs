@@ -28,9 +28,11 @@ struct Report {
     encrypted: Vec<Encrypted>,
 }
 
-/// Times of whole calls, in milliseconds, and octets of one call.
+/// Times in milliseconds, and octets, of bringing one batch there and back.
 #[derive(Serialize)]
 struct Measured {
+    /// Calls that one batch takes: `POST /infer/plain` takes one row a call, `POST /infer` the whole batch.
+    calls: usize,
     p50_ms: f64,
     p95_ms: f64,
     rows_per_second: f64,
@@ -86,7 +88,7 @@ pub(crate) fn run(args: &BenchFlow) -> Outcome {
     let batch = sessions.iter().map(|s| s.terms().max_batch()).min().unwrap_or(1).min(args.batch as usize);
     let rows = rows(terms.features(), batch);
 
-    output::progress(format_args!("in the clear, {} calls of {batch} rows", args.samples));
+    output::progress(format_args!("in the clear, {} times {batch} calls of a row", args.samples));
     let requests: Vec<PlainRequest> = clear::scaled(terms.features(), &rows)
         .into_iter()
         .map(|inputs| PlainRequest { model_id: model.clone(), version: version.clone(), inputs })
@@ -153,7 +155,7 @@ fn plain(
             runs.push(begun.elapsed());
         }
     }
-    Ok((measured(&Times::new(runs), requests.len(), up, down), values))
+    Ok((measured(&Times::new(runs), requests.len(), requests.len(), up, down), values))
 }
 
 fn measure(
@@ -187,7 +189,7 @@ fn measure(
         degree: context.degree(),
         chain: context.chain_bits(),
         key_bytes: 0,
-        measured: measured(&totals, rows.len(), up, down),
+        measured: measured(&totals, 1, rows.len(), up, down),
         ciphertext_bytes: ciphertexts,
         max_abs_error: errors.iter().copied().fold(0.0, f64::max),
         mean_abs_error: errors.iter().sum::<f64>() / errors.len().max(1) as f64,
@@ -203,9 +205,10 @@ fn measure(
     })
 }
 
-fn measured(times: &Times, rows: usize, request_bytes: u64, reply_bytes: u64) -> Measured {
+fn measured(times: &Times, calls: usize, rows: usize, request_bytes: u64, reply_bytes: u64) -> Measured {
     let p50 = times.quantile(0.5);
     Measured {
+        calls,
         p50_ms: output::milliseconds(p50),
         p95_ms: output::milliseconds(times.quantile(0.95)),
         rows_per_second: (rows as f64 / p50.as_secs_f64().max(1e-9)).round(),
@@ -218,6 +221,7 @@ fn text(report: &Report) -> String {
     let line = |name: &str, m: &Measured, error: String| {
         vec![
             name.to_owned(),
+            m.calls.to_string(),
             format!("{:.2}", m.p50_ms),
             format!("{:.2}", m.p95_ms),
             format!("{:.0}", m.rows_per_second),
@@ -230,8 +234,8 @@ fn text(report: &Report) -> String {
     for e in &report.encrypted {
         rows.push(line(e.layout, &e.measured, format!("{:.1e}", e.max_abs_error)));
     }
-    let mut out = format!("{} {}, {} rows a call, one client\n", report.model, report.version, report.batch);
-    out.push_str(&output::table(&["", "p50 ms", "p95 ms", "rows/s", "up", "down", "error"], &rows));
+    let mut out = format!("{} {}, {} rows a batch, one client\n", report.model, report.version, report.batch);
+    out.push_str(&output::table(&["", "calls", "p50 ms", "p95 ms", "rows/s", "up", "down", "error"], &rows));
     let cells = |e: &Encrypted| {
         let ms = &e.ms;
         let parts = [ms.keygen, ms.encrypt, ms.submit, ms.evaluate, ms.fetch, ms.decrypt];
