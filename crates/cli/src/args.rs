@@ -1,6 +1,5 @@
 //! What can be typed.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -19,6 +18,7 @@ pub(crate) struct Hei {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Serve(Serve),
+    Config(Config),
     Store(Store),
     Models(Models),
     Compile(Compile),
@@ -33,7 +33,7 @@ pub(crate) enum Command {
 /// Serve compiled models over HTTP.
 ///
 /// Prints one line with the address once it listens, and serves until it is interrupted or terminated;
-/// running jobs are finished first.
+/// running jobs are finished first. Every setting can stand in a file too: see hei config.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -41,42 +41,89 @@ Examples:
   hei serve --listen 127.0.0.1:0 --json
   hei serve --data ./jobs
   hei serve --store memory
+  hei serve --config hei.toml --set capacity.queued_jobs=200
   hei serve --models ./compiled --listen 0.0.0.0:8000")]
 pub(crate) struct Serve {
-    /// Address and port; port 0 lets the system choose, and the line printed names the choice.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
-    pub(crate) listen: SocketAddr,
-    /// Folder of .hei files; without it, the reference models that ship in this program.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) models: Option<PathBuf>,
-    /// Data directory; jobs in it survive restarts [default: $XDG_DATA_HOME/hei/server].
-    #[arg(long, value_name = "DIR", env = "HEI_DATA")]
-    pub(crate) data: Option<PathBuf>,
-    /// Where jobs are kept.
-    #[arg(long, value_enum, value_name = "STORE", default_value = "disk")]
-    pub(crate) store: StoreArg,
-    /// Also offer POST /infer/plain, which takes features in the clear. For comparison only.
-    #[arg(long)]
-    pub(crate) enable_plain: bool,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
     /// Print the address as {"listening":"http://…"}.
     #[arg(long)]
     pub(crate) json: bool,
-    /// What to log on standard error. Never payloads, keys or values.
-    #[arg(long, value_enum, value_name = "LEVEL", env = "HEI_LOG", default_value = "warn")]
-    pub(crate) log: LogArg,
     /// Also stop when standard input ends, so that a parent process never leaves a server behind.
     #[arg(long, hide = true)]
     pub(crate) until_stdin_closes: bool,
 }
 
-/// Where jobs are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StoreArg {
-    /// In the data directory: nothing that was acknowledged is lost.
-    Disk,
-    /// In memory: gone with the process.
-    Memory,
+/// Settings on the command line: they win over the environment, which wins over the file.
+#[derive(Debug, Args)]
+pub(crate) struct SettingsArgs {
+    /// File of settings, in TOML [default: $HEI_CONFIG, else none].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Set anything that can stand in the file; may be repeated.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub(crate) others: Vec<String>,
+    /// Address and port; port 0 lets the system choose, and the line printed names the choice [default: 127.0.0.1:8000].
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
+    /// Folder of .hei files; without it, the reference models that ship in this program.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) models: Option<String>,
+    /// Data directory; jobs in it survive restarts [default: $XDG_DATA_HOME/hei/server].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<String>,
+    /// Where jobs are kept: disk (the data directory) or memory (gone with the process) [default: disk].
+    #[arg(long, value_name = "STORE")]
+    pub(crate) store: Option<String>,
+    /// Also offer POST /infer/plain, which takes features in the clear. For comparison only.
+    #[arg(long)]
+    pub(crate) enable_plain: bool,
+    /// What to log on standard error: off, error, warn, info or debug; never payloads, keys or values [default: warn].
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log: Option<String>,
+    /// What a line of the log looks like: text or json [default: text].
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<String>,
 }
+
+/// Look at a server's settings.
+///
+/// A setting on the command line wins over the environment, which wins over the file, which wins over the default.
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    Check(Box<ConfigCheck>),
+    Defaults(ConfigDefaults),
+}
+
+/// Print the settings in force and where each comes from, after checking all that hei serve would check.
+///
+/// Reads the models; does not listen, and does not touch the data directory.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei config check
+  hei config check --config hei.toml --json
+  HEI_LISTEN=127.0.0.1:9000 hei config check")]
+pub(crate) struct ConfigCheck {
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Print a file with every setting and its default, commented out.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei config defaults > hei.toml")]
+pub(crate) struct ConfigDefaults {}
 
 /// Check and back up a server's data directory.
 ///
@@ -125,21 +172,6 @@ pub(crate) struct StoreBackup {
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// How much is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogArg {
-    /// Nothing.
-    Off,
-    /// What an operator must mend.
-    Error,
-    /// And what went wrong.
-    Warn,
-    /// And starts and stops.
-    Info,
-    /// And each connection.
-    Debug,
 }
 
 /// Where the server is, and who is asking.

@@ -24,6 +24,7 @@ Environment:
   HEI_TOKEN_FILE  a file with the bearer token, instead of --token-file
   HEI_KERNEL      the most that may be used of the processor: scalar, avx2, avx512, ifma (see hei doctor)
   HEI_DATA        a server's data directory, instead of --data
+  HEI_CONFIG      a server's file of settings, instead of --config; HEI_LISTEN, HEI_LOG and others: docs/config.md
   XDG_DATA_HOME   keys live in $XDG_DATA_HOME/hei/keys (default ~/.local/share/hei/keys), a server's
                   jobs in $XDG_DATA_HOME/hei/server
   NO_COLOR        no colors in help and error texts

@@ -5,6 +5,7 @@ mod bench;
 mod child;
 mod clear;
 mod compile;
+mod config;
 mod data;
 mod demo;
 mod doctor;
@@ -34,6 +35,7 @@ fn main() -> std::process::ExitCode {
 fn perform(command: Command) -> exit::Outcome {
     match command {
         Command::Serve(args) => serve::run(&args),
+        Command::Config(args) => config::run(&args.command),
         Command::Store(args) => store::run(&args.command),
         Command::Models(args) => models::run(&args),
         Command::Compile(args) => compile::run(&args),

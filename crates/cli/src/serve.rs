@@ -1,34 +1,22 @@
 //! `hei serve`: the server.
 
 use std::io::Read;
-use std::path::Path;
 
 use anyhow::Context;
-use hei_server::store::durable::DurableOptions;
-use hei_server::{ModelSource, Server, ServerConfig, StoreChoice};
+use hei_server::Server;
+use hei_server::settings::{LogFormat, LogLevel};
 use serde_json::json;
 use tokio::sync::oneshot;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::args::{LogArg, Serve, StoreArg};
-use crate::exit::{Exit, Failure, Outcome};
-use crate::{compile, output, reference, store};
-
-/// No model file is longer.
-const MAX_MODEL_FILE: u64 = 1 << 30;
+use crate::args::Serve;
+use crate::exit::Outcome;
+use crate::{config, output};
 
 pub(crate) fn run(args: &Serve) -> Outcome {
-    log(args.log);
-    let models = match &args.models {
-        Some(folder) => from_folder(folder)?,
-        None => built_in(),
-    };
-    let mut config = ServerConfig::new(args.listen, models);
-    config.plain_inference = args.enable_plain;
-    config.store = match args.store {
-        StoreArg::Memory => StoreChoice::Memory,
-        StoreArg::Disk => StoreChoice::Durable(DurableOptions::new(store::folder(args.data.as_ref())?)),
-    };
+    let loaded = config::load(&args.settings)?;
+    log(loaded.settings.log, loaded.settings.log_format);
+    let config = config::server(&loaded.settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -48,45 +36,19 @@ pub(crate) fn run(args: &Serve) -> Outcome {
     })
 }
 
-fn log(level: LogArg) {
+fn log(level: LogLevel, format: LogFormat) {
     let level = match level {
-        LogArg::Off => LevelFilter::OFF,
-        LogArg::Error => LevelFilter::ERROR,
-        LogArg::Warn => LevelFilter::WARN,
-        LogArg::Info => LevelFilter::INFO,
-        LogArg::Debug => LevelFilter::DEBUG,
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
     };
-    tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(std::io::stderr).init();
-}
-
-fn built_in() -> Vec<ModelSource> {
-    let source = |model: &reference::ReferenceModel| ModelSource {
-        name: model.name.to_owned(),
-        bytes: model.bytes.into(),
-    };
-    reference::MODELS.iter().map(source).collect()
-}
-
-/// Every `.hei` file of a folder, in order of name.
-fn from_folder(folder: &Path) -> Result<Vec<ModelSource>, Failure> {
-    let local = |error: std::io::Error| Failure::new(Exit::Local, format!("{}: {error}", folder.display()));
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(local)? {
-        let path = entry.map_err(local)?.path();
-        if path.extension().is_some_and(|extension| extension == "hei") {
-            paths.push(path);
-        }
+    let lines = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
     }
-    if paths.is_empty() {
-        let message = format!("{}: no .hei files; make one with `hei compile`", folder.display());
-        return Err(Failure::new(Exit::Local, message));
-    }
-    paths.sort();
-    let source = |path: &std::path::PathBuf| {
-        let bytes = compile::read(path, MAX_MODEL_FILE)?;
-        Ok(ModelSource { name: path.display().to_string(), bytes: bytes.into() })
-    };
-    paths.iter().map(source).collect()
 }
 
 /// Ready on an interrupt, on a termination signal, and, if asked, when standard input ends.

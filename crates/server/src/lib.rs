@@ -19,6 +19,7 @@ pub mod id;
 pub mod keys;
 mod registry;
 mod serve;
+pub mod settings;
 pub mod store;
 mod worker;
 

@@ -62,16 +62,20 @@ pub enum StartError {
 pub struct Server;
 
 impl Server {
+    /// Everything that can be said of a configuration without listening or opening the store.
+    ///
+    /// # Errors
+    /// What [`Server::bind`] would say.
+    pub fn check(config: &ServerConfig) -> Result<(), StartError> {
+        prepare(config).map(drop)
+    }
+
     /// Loads and freezes the registry, starts the compute pool, and listens.
     ///
     /// # Errors
     /// [`StartError`], naming what to mend; nothing is served then.
     pub async fn bind(config: ServerConfig) -> Result<BoundServer, StartError> {
-        if let Some(name) = config.limits.below_minimum() {
-            let (value, minimum) = (config.limits.value(name), name.minimum());
-            return Err(StartError::Limit { name: name.as_str(), value, minimum });
-        }
-        let registry = Registry::load(&config.models, &config.limits)?;
+        let registry = prepare(&config)?;
         let address = config.listen;
         let listen = |cause| StartError::Listen { address, cause };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
@@ -79,6 +83,15 @@ impl Server {
         let app = App::start(config, registry)?;
         Ok(BoundServer { listener, address, app })
     }
+}
+
+/// Loads the registry, and refuses what must not be served.
+fn prepare(config: &ServerConfig) -> Result<Registry, StartError> {
+    if let Some(name) = config.limits.below_minimum() {
+        let (value, minimum) = (config.limits.value(name), name.minimum());
+        return Err(StartError::Limit { name: name.as_str(), value, minimum });
+    }
+    Ok(Registry::load(&config.models, &config.limits)?)
 }
 
 /// A server that listens and has not begun to accept.

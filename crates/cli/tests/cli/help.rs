@@ -3,8 +3,10 @@
 use crate::support::Sandbox;
 
 /// Every command that does something, in an order in which their examples can run.
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 19] = [
     &["serve"],
+    &["config", "check"],
+    &["config", "defaults"],
     &["store", "check"],
     &["store", "backup"],
     &["models"],
@@ -61,6 +63,8 @@ fn every_example_in_the_help_runs() {
     sandbox.write("compiled/model.hei", model);
     sandbox.write("ciphertext.bin", ciphertext());
     sandbox.write("passphrase", "open sesame\n");
+    // One that an example replaces with what it prints.
+    sandbox.write("hei.toml", "");
     for command in COMMANDS {
         let text = help(&sandbox, command);
         let examples = examples(&text);

@@ -1,6 +1,7 @@
 //! The `hei` program from outside: processes, files, exit codes, standard output.
 
 mod bench;
+mod config;
 mod files;
 mod flow;
 mod help;

@@ -78,8 +78,13 @@ impl Sandbox {
             .env("XDG_DATA_HOME", self.path("data"))
             .env_remove("HEI_URL")
             .env_remove("HEI_TOKEN_FILE")
+            .env_remove("HEI_CONFIG")
+            .env_remove("HEI_LISTEN")
+            .env_remove("HEI_MODELS")
             .env_remove("HEI_DATA")
+            .env_remove("HEI_STORE")
             .env_remove("HEI_LOG")
+            .env_remove("HEI_LOG_FORMAT")
             .env_remove("HEI_KERNEL");
         command
     }
