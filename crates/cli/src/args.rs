@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bench::args::Bench;
 use crate::exit;
+use crate::tokens::Tokens;
 
 /// Encrypted inference: the server computes on ciphertexts and never holds a key.
 #[derive(Debug, Parser)]
@@ -20,6 +21,7 @@ pub(crate) enum Command {
     Serve(Serve),
     Config(Config),
     Store(Store),
+    Tokens(Tokens),
     Models(Models),
     Compile(Compile),
     Infer(Infer),
@@ -42,7 +44,7 @@ Examples:
   hei serve --data ./jobs
   hei serve --store memory
   hei serve --config hei.toml --set capacity.queued_jobs=200
-  hei serve --models ./compiled --listen 0.0.0.0:8000")]
+  hei serve --models ./compiled --listen 0.0.0.0:8000 --tokens tokens.json --behind-proxy")]
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) settings: SettingsArgs,
@@ -75,6 +77,13 @@ pub(crate) struct SettingsArgs {
     /// Where jobs are kept: disk (the data directory) or memory (gone with the process) [default: disk].
     #[arg(long, value_name = "STORE")]
     pub(crate) store: Option<String>,
+    /// File of the tokens that callers need (see hei tokens). Without it every caller is believed, which is for
+    /// development: the server then listens on loopback only and answers only requests addressed to it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tokens: Option<String>,
+    /// A proxy in front speaks TLS, and nobody else can reach the address; needed off loopback.
+    #[arg(long)]
+    pub(crate) behind_proxy: bool,
     /// Also offer POST /infer/plain, which takes features in the clear. For comparison only.
     #[arg(long)]
     pub(crate) enable_plain: bool,

@@ -81,6 +81,8 @@ fn flags(args: &SettingsArgs) -> Result<Vec<Flag>, Failure> {
         ("--models", args.models.clone()),
         ("--data", args.data.clone()),
         ("--store", args.store.clone()),
+        ("--tokens", args.tokens.clone()),
+        ("--behind-proxy", truth(args.behind_proxy)),
         ("--enable-plain", truth(args.enable_plain)),
         ("--log", args.log.clone()),
         ("--log-format", args.log_format.clone()),

@@ -21,6 +21,7 @@ mod reference;
 mod remote;
 mod serve;
 mod store;
+mod tokens;
 
 use clap::Parser;
 
@@ -37,6 +38,7 @@ fn perform(command: Command) -> exit::Outcome {
         Command::Serve(args) => serve::run(&args),
         Command::Config(args) => config::run(&args.command),
         Command::Store(args) => store::run(&args.command),
+        Command::Tokens(args) => tokens::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Compile(args) => compile::run(&args),
         Command::Infer(args) => infer::run(&args),

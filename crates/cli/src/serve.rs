@@ -7,7 +7,10 @@ use hei_server::Server;
 use hei_server::settings::{LogFormat, LogLevel};
 use serde_json::json;
 use tokio::sync::oneshot;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::Serve;
 use crate::exit::Outcome;
@@ -44,11 +47,15 @@ fn log(level: LogLevel, format: LogFormat) {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
-    }
+    // Who was refused and what was deleted is logged at every level but none at all.
+    let audit = if level == LevelFilter::OFF { level } else { level.max(LevelFilter::INFO) };
+    let filter = Targets::new().with_default(level).with_target("audit", audit);
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 
 /// Ready on an interrupt, on a termination signal, and, if asked, when standard input ends.

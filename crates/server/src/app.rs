@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 pub(crate) use budget::{BodyShare, NoShare};
 pub(crate) use submit::{Accepted, Submission};
 
+use crate::auth::Auth;
 use crate::cancel::Cancellations;
 use crate::compute::{Compute, ComputeError, Lane};
 use crate::config::{ServerConfig, StoreChoice};
@@ -59,6 +60,7 @@ pub(crate) struct App {
     /// The workers' end of the queue, kept so that jobs can be accepted where none works.
     _queued: Arc<Mutex<mpsc::Receiver<Task>>>,
     workers: Mutex<JoinSet<()>>,
+    auth: Auth,
     keys: Arc<dyn KeyStore>,
     key_budget: Arc<Semaphore>,
     body_budget: Arc<Semaphore>,
@@ -71,6 +73,7 @@ pub(crate) struct App {
 impl App {
     /// Starts the compute threads and the workers. Must be called within a tokio runtime.
     pub(crate) fn start(config: ServerConfig, registry: Registry) -> Result<Arc<Self>, StartError> {
+        let auth = Auth::start(&config.auth, Arc::clone(&config.clock))?;
         let limits = &config.limits;
         let seconds = Duration::from_secs;
         let capacity = Capacity {
@@ -131,6 +134,7 @@ impl App {
             queue: StdMutex::new(Some(sender)),
             _queued: receiver,
             workers: Mutex::new(workers),
+            auth,
             keys,
             key_budget,
             body_budget,
@@ -149,6 +153,11 @@ impl App {
     /// The operator's choices.
     pub(crate) const fn config(&self) -> &ServerConfig {
         &self.config
+    }
+
+    /// How callers are told apart.
+    pub(crate) const fn auth(&self) -> &Auth {
+        &self.auth
     }
 
     /// The frozen models.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hei_protocol::Limits;
 
+use crate::auth::AuthChoice;
 use crate::clock::{Clock, SystemClock};
 use crate::http::BodyLimits;
 use crate::store::durable::DurableOptions;
@@ -115,6 +116,10 @@ pub struct ServerConfig {
     pub capacity: CapacityLimits,
     /// Where jobs are kept.
     pub store: StoreChoice,
+    /// How callers are told apart.
+    pub auth: AuthChoice,
+    /// Whether something in front of a listener that is not loopback speaks TLS and keeps everyone else out.
+    pub behind_proxy: bool,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -134,6 +139,8 @@ impl ServerConfig {
             body: BodyLimits::default(),
             capacity: CapacityLimits::default(),
             store: StoreChoice::Memory,
+            auth: AuthChoice::default(),
+            behind_proxy: false,
             clock: Arc::new(SystemClock::start()),
         }
     }

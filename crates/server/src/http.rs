@@ -19,16 +19,20 @@ mod service;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::HeaderMap;
+use axum::http::header::{AUTHORIZATION, HeaderName};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, post, put};
-use hei_protocol::{Problem, ProblemCode};
+use hei_protocol::ProblemCode;
 
 use crate::app::App;
+use crate::auth::{Credentials, Scope};
 use crate::id::Tenant;
 use answer::Refused;
 pub use body::BodyLimits;
 pub(crate) use body::Lingering;
+
+const TENANT: HeaderName = HeaderName::from_static("x-tenant-id");
 
 /// An operation of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,14 +115,15 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// The tenant of a request. Without authentication it is what `X-Tenant-ID` says.
-fn tenant(headers: &HeaderMap) -> Result<Tenant, Refused> {
-    let mut values = headers.get_all("x-tenant-id").iter();
-    let value = values.next().map(|value| value.as_bytes());
-    match (Tenant::from_header(value), values.next()) {
-        (Ok(tenant), None) => Ok(tenant),
-        _ => Err(Problem::invalid_field("", "tenant").into()),
-    }
+/// Whose request it is, if the sender may do what the scope names.
+fn tenant(app: &App, headers: &HeaderMap, scope: Scope) -> Result<Tenant, Refused> {
+    Ok(app.auth().tenant(&credentials(headers), scope)?)
+}
+
+/// What a request says of its sender.
+fn credentials(headers: &HeaderMap) -> Credentials<'_> {
+    let all = |name: HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    Credentials { authorization: all(AUTHORIZATION), tenant: all(TENANT) }
 }
 
 /// The value of a query parameter, as written: every parameter of the protocol is plain ASCII.

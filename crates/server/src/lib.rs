@@ -10,6 +10,7 @@
 )]
 
 mod app;
+pub mod auth;
 mod cancel;
 pub mod clock;
 pub mod compute;
@@ -25,6 +26,7 @@ mod worker;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use auth::{AuthChoice, Scope};
 pub use config::{CapacityLimits, ConnectionLimits, ModelSource, ServerConfig, StoreChoice};
 pub use http::{BodyLimits, routes};
 pub use registry::RegistryError;

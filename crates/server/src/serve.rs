@@ -18,6 +18,8 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use crate::app::App;
+use crate::auth::AuthChoice;
+use crate::auth::tokens::TokenError;
 use crate::config::ServerConfig;
 use crate::http::{self, Lingering};
 use crate::registry::{Registry, RegistryError};
@@ -53,6 +55,19 @@ pub enum StartError {
     /// The store is not opened.
     #[error(transparent)]
     Store(OpenError),
+    /// The token file is not usable.
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
+    /// The settings would serve anyone.
+    #[error("refused to serve on {address}, which is not loopback: {setting}; {remedy}")]
+    Unsafe {
+        /// The address.
+        address: SocketAddr,
+        /// What is unsafe.
+        setting: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// The operating system refused threads.
     #[error("cannot start the compute threads: {0}")]
     Threads(std::io::Error),
@@ -91,7 +106,27 @@ fn prepare(config: &ServerConfig) -> Result<Registry, StartError> {
         let (value, minimum) = (config.limits.value(name), name.minimum());
         return Err(StartError::Limit { name: name.as_str(), value, minimum });
     }
+    check_safety(config)?;
     Ok(Registry::load(&config.models, &config.limits)?)
+}
+
+/// Whoever can reach an address that is not loopback is a stranger, and may be listening.
+fn check_safety(config: &ServerConfig) -> Result<(), StartError> {
+    let address = config.listen;
+    if address.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    let refuse = |setting, remedy| Err(StartError::Unsafe { address, setting, remedy });
+    if config.auth == AuthChoice::Development {
+        return refuse("callers are not authenticated", "give a token file with --tokens");
+    }
+    if !config.behind_proxy {
+        return refuse(
+            "tokens would travel in plain HTTP",
+            "put a proxy that speaks TLS in front and say so with --behind-proxy",
+        );
+    }
+    Ok(())
 }
 
 /// A server that listens and has not begun to accept.
@@ -116,8 +151,8 @@ impl BoundServer {
         if !address.ip().to_canonical().is_loopback() {
             tracing::warn!(
                 %address,
-                "listening beyond this machine: whoever reaches the address can name any tenant and reads what \
-                 travels; put a proxy with TLS and authentication in front, or listen on 127.0.0.1"
+                "listening beyond this machine in plain HTTP: whoever reads what travels reads the tokens; only \
+                 the proxy that speaks TLS may reach this address"
             );
         }
         let router = http::router(Arc::clone(&app));

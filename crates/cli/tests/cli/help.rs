@@ -3,7 +3,10 @@
 use crate::support::Sandbox;
 
 /// Every command that does something, in an order in which their examples can run.
-const COMMANDS: [&[&str]; 19] = [
+const COMMANDS: [&[&str]; 22] = [
+    &["tokens", "create"],
+    &["tokens", "list"],
+    &["tokens", "revoke"],
     &["serve"],
     &["config", "check"],
     &["config", "defaults"],
@@ -92,6 +95,11 @@ fn every_example_in_the_help_runs() {
                 // Nothing is installed, and one small set says enough.
                 let typed = line.split_whitespace().take_while(|word| !word.starts_with("--"));
                 line = typed.collect::<Vec<_>>().join(" ") + " --peers none --quick --set n4096";
+            }
+            if command == ["tokens", "revoke"] {
+                let made = sandbox.shell("hei tokens create --tokens tokens.json --tenant a", &server.url);
+                let id = made.stdout.split('_').nth(1).unwrap().to_owned();
+                line = line.replace("0011223344556677", &id);
             }
             let ended = sandbox.shell(&line, &server.url);
             assert_eq!(ended.code, 0, "{line}\n{}", ended.stderr);

@@ -17,6 +17,13 @@ pub(super) const OCTETS: &str = "application/octet-stream";
 #[derive(Debug)]
 pub(super) struct Refused(Problem);
 
+impl Refused {
+    /// Its code.
+    pub(super) fn code(&self) -> ProblemCode {
+        self.0.code()
+    }
+}
+
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
         Self(problem)

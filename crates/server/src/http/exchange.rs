@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -17,6 +19,7 @@ use hei_protocol::{API_VERSION, Problem, ProblemCode, RequestId};
 
 use super::answer::{Refused, set};
 use crate::app::App;
+use crate::auth::is_loopback_host;
 use crate::id::random_octets;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,6 +38,9 @@ pub(super) async fn exchange(State(app): State<Arc<App>>, request: Request, next
         && header_octets(request.headers()) <= connections.max_header_bytes;
     let mut response = if !fits {
         Refused::from(ProblemCode::HeadersTooLarge).into_response()
+    } else if app.auth().is_development() && !is_addressed_to_loopback(request.headers()) {
+        tracing::warn!(target: "audit", "a request was addressed to a name that is not loopback");
+        Refused::from(Problem::new(ProblemCode::Forbidden).because("host")).into_response()
     } else if path.is_some() && asks_for_another_version(&request) {
         Refused::from(ProblemCode::UnsupportedApiVersion).into_response()
     } else {
@@ -57,6 +63,12 @@ pub(super) async fn exchange(State(app): State<Arc<App>>, request: Request, next
         "exchange"
     );
     response
+}
+
+/// Whether `Host`, where it is given, is a loopback name. Without authentication that is all that tells a program on
+/// this machine from a web page that had its name resolve to loopback.
+fn is_addressed_to_loopback(headers: &HeaderMap) -> bool {
+    headers.get_all(HOST).iter().all(|host| is_loopback_host(host.as_bytes()))
 }
 
 /// Whether a read asks for a version that is not spoken. A submission is asked later, in its place among the stages.
@@ -98,6 +110,9 @@ fn write_problem(response: &mut Response, problem: &Problem, id: &RequestId) {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_MEDIA_TYPE));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if problem.code() == ProblemCode::Unauthenticated {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if let Some(seconds) = problem.retry_after_seconds() {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -18,6 +18,7 @@ use super::body::{self, BodyError, ReadError};
 use super::negotiate;
 use super::{job, tenant};
 use crate::app::{Accepted, App, BodyShare, Submission};
+use crate::auth::Scope;
 use crate::id::{IdempotencyKey, InvalidIdempotencyKey};
 use crate::store::{JobState, Lookup};
 
@@ -27,7 +28,7 @@ const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-re
 pub(super) async fn infer(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, Refused> {
     let (parts, body) = request.into_parts();
     let headers = parts.headers;
-    let tenant = tenant(&headers)?;
+    let tenant = tenant(&app, &headers, Scope::Infer)?;
     app.check_room(&tenant).await?;
     let mut share = admit(&app, &headers).await?;
     let format = negotiate::request_format(&headers).ok_or(ProblemCode::UnsupportedMediaType)?;

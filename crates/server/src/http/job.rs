@@ -17,6 +17,7 @@ use hei_protocol::{JobId, Problem, ProblemCode, encoding};
 use super::answer::{Refused, acceptable, not_modified, set, whole};
 use super::{negotiate, query, tenant};
 use crate::app::App;
+use crate::auth::Scope;
 use crate::id::Tenant;
 use crate::store::{Job, JobState, Lookup, Outcome};
 
@@ -30,7 +31,7 @@ pub(super) async fn job(
     RawQuery(parameters): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let tenant = owner(&headers)?;
+    let tenant = owner(&app, &headers)?;
     let media = acceptable(&headers, &[JSON_MEDIA_TYPE, CBOR_MEDIA_TYPE])?;
     let id = job_id(id)?;
     let parameters = parameters.as_deref();
@@ -73,7 +74,7 @@ pub(super) async fn delete(
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
-    let tenant = owner(&headers)?;
+    let tenant = owner(&app, &headers)?;
     super::infer::speaks(&headers)?;
     let id = job_id(id)?;
     found(app.delete(&tenant, id).await?)?;
@@ -81,8 +82,11 @@ pub(super) async fn delete(
 }
 
 /// Whose jobs are asked for. Nobody's, when the name cannot be a tenant's.
-pub(super) fn owner(headers: &HeaderMap) -> Result<Tenant, Refused> {
-    tenant(headers).map_err(|_| ProblemCode::JobNotFound.into())
+pub(super) fn owner(app: &App, headers: &HeaderMap) -> Result<Tenant, Refused> {
+    tenant(app, headers, Scope::Infer).map_err(|refused| match refused.code() {
+        ProblemCode::InvalidSchema => ProblemCode::JobNotFound.into(),
+        _ => refused,
+    })
 }
 
 /// The id in a path. Whatever is not an id names no job.

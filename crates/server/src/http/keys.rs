@@ -14,16 +14,18 @@ use hei_protocol::{KeyId, LimitName, Problem, ProblemCode, encoding};
 use super::answer::{JSON, OCTETS, Refused, acceptable, document, set, whole};
 use super::body::{self, BodyError, ReadError};
 use super::infer::speaks;
-use super::tenant;
+use super::{credentials, tenant};
 use crate::app::App;
+use crate::auth::Scope;
+use crate::id::Tenant;
 use crate::keys::KeyRecord;
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
 /// `GET /keys`: the parameter sets that clients make keys for, and the caller's own keys.
 pub(super) async fn keys(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Refused> {
-    let tenant = tenant(&headers)?;
-    let list = app.key_list(Some(&tenant)).await;
+    let tenant = app.auth().tenant_if_any(&credentials(&headers), Scope::Keys)?;
+    let list = app.key_list(tenant.as_ref()).await;
     let mut response = document(&headers, JSON, &list)?;
     set(&mut response, CACHE_CONTROL, "private, no-cache");
     Ok(response)
@@ -37,7 +39,7 @@ pub(super) async fn put(
 ) -> Result<Response, Refused> {
     let (parts, body) = request.into_parts();
     let headers = parts.headers;
-    let tenant = tenant(&headers)?;
+    let tenant = tenant(&app, &headers, Scope::Keys)?;
     speaks(&headers)?;
     let id = key_id(id)?;
     acceptable(&headers, &[JSON])?;
@@ -87,7 +89,7 @@ pub(super) async fn get(
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let tenant = owner(&headers)?;
+    let tenant = owner(&app, &headers)?;
     acceptable(&headers, &[JSON])?;
     let record = app.key(&tenant, key_id(id)?).await?;
     Ok(about(StatusCode::OK, &record))
@@ -99,15 +101,18 @@ pub(super) async fn delete(
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
-    let tenant = owner(&headers)?;
+    let tenant = owner(&app, &headers)?;
     speaks(&headers)?;
     app.delete_key(&tenant, key_id(id)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Whose keys are asked for. Nobody's, when the name cannot be a tenant's.
-fn owner(headers: &HeaderMap) -> Result<crate::id::Tenant, Refused> {
-    tenant(headers).map_err(|_| ProblemCode::KeyNotFound.into())
+fn owner(app: &App, headers: &HeaderMap) -> Result<Tenant, Refused> {
+    tenant(app, headers, Scope::Keys).map_err(|refused| match refused.code() {
+        ProblemCode::InvalidSchema => ProblemCode::KeyNotFound.into(),
+        _ => refused,
+    })
 }
 
 /// The id in a path. Whatever is not an id names no key.

@@ -12,16 +12,18 @@ use hei_protocol::{Problem, ProblemCode};
 
 use super::answer::{JSON, Refused, acceptable, set, whole};
 use super::infer::{admit, header_version, receive};
-use super::negotiate;
+use super::{negotiate, tenant};
 use crate::app::App;
+use crate::auth::Scope;
 use crate::registry::Registry;
 
 pub(super) async fn plain(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, Refused> {
+    let (parts, body) = request.into_parts();
+    let headers = parts.headers;
+    tenant(&app, &headers, Scope::Plain)?;
     if !app.config().plain_inference {
         return Err(ProblemCode::NotImplemented.into());
     }
-    let (parts, body) = request.into_parts();
-    let headers = parts.headers;
     let mut share = admit(&app, &headers).await?;
     if negotiate::request_format(&headers) != Some(BodyFormat::Json) {
         return Err(ProblemCode::UnsupportedMediaType.into());

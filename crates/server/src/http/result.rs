@@ -22,7 +22,7 @@ pub(super) async fn result(
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let tenant = owner(&headers)?;
+    let tenant = owner(&app, &headers)?;
     acceptable(&headers, &[OCTETS])?;
     let id = job_id(id)?;
     let job = found(app.read(&tenant, id).await?)?;

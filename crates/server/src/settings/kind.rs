@@ -200,6 +200,25 @@ pub(super) mod path {
     }
 }
 
+/// The file of tokens; without one, development mode.
+pub(super) mod tokens {
+    use super::{Raw, Shown, path};
+    use crate::auth::AuthChoice;
+
+    pub(in super::super) const EXPECTS: &str = "a path";
+
+    pub(in super::super) fn read(raw: &Raw<'_>) -> Option<AuthChoice> {
+        Some(path::read(raw)?.map_or(AuthChoice::Development, AuthChoice::Tokens))
+    }
+
+    pub(in super::super) fn show(value: &AuthChoice) -> Shown {
+        match value {
+            AuthChoice::Development => Shown::Unset,
+            AuthChoice::Tokens(file) => path::show(&Some(file.clone())),
+        }
+    }
+}
+
 /// A module for values that are one of a few words.
 macro_rules! words {
     ($(#[doc = $doc:literal])+ $name:ident: $type:ty, $expects:literal { $($word:literal => $value:path,)+ }) => {

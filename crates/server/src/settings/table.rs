@@ -73,6 +73,22 @@ pub const SETTINGS: &[Setting] = &[
         "HEI_STORE"
     ),
     setting!(
+        "tokens",
+        tokens,
+        server.auth,
+        "File of the tokens that callers need; unset: every caller is believed, on loopback only.",
+        "--tokens",
+        "HEI_TOKENS"
+    ),
+    setting!(
+        "behind_proxy",
+        switch,
+        server.behind_proxy,
+        "A proxy in front speaks TLS, and nobody else can reach the address; needed off loopback.",
+        "--behind-proxy",
+        ""
+    ),
+    setting!(
         "plain_inference",
         switch,
         server.plain_inference,

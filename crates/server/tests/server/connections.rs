@@ -62,8 +62,9 @@ fn ambiguous_framing_is_refused_and_closed() {
         "transfer-encoding: chunked, identity\r\n",
     ] {
         let mut stream = connect(server.address);
-        let head =
-            format!("POST /infer HTTP/1.1\r\nhost: l\r\ncontent-type: application/json\r\n{fields}\r\n{{}}");
+        let head = format!(
+            "POST /infer HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{fields}\r\n{{}}"
+        );
         stream.write_all(head.as_bytes()).unwrap();
         let reply = read_reply(&mut stream, false);
         assert_eq!(reply.status, 400, "{fields:?}");
@@ -71,7 +72,7 @@ fn ambiguous_framing_is_refused_and_closed() {
     }
     // A chunk as large as the address space.
     let mut stream = connect(server.address);
-    let head = "POST /infer HTTP/1.1\r\nhost: l\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head = "POST /infer HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(b"ffffffffffffffffff\r\n").unwrap();
     assert_eq!(read_reply(&mut stream, false).status, 400);
@@ -82,8 +83,8 @@ fn ambiguous_framing_is_refused_and_closed() {
 fn a_length_and_chunks_at_once_cost_the_connection() {
     let server = TestServer::start();
     let mut stream = connect(server.address);
-    let head = "POST /infer HTTP/1.1\r\nhost: l\r\ncontent-type: application/json\r\n\
-                content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\nGET /health HTTP/1.1\r\nhost: l\r\n\r\n";
+    let head = "POST /infer HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\nGET /health HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let started = Instant::now();
     stream.write_all(head.as_bytes()).unwrap();
     assert_eq!(read_reply(&mut stream, false).status, 400);

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use hei_server::AuthChoice;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::TestServer;
@@ -59,7 +60,12 @@ fn listening_beyond_the_machine_is_warned_of() {
     assert_eq!(local.get("/health").status, 200);
     local.finish();
     assert!(!log.text().contains(WARNING));
-    let open = TestServer::start_with(|config| config.listen = ([0, 0, 0, 0], 0).into());
+    let folder = tempfile::tempdir().unwrap();
+    let open = TestServer::start_with(|config| {
+        config.listen = ([0, 0, 0, 0], 0).into();
+        config.auth = AuthChoice::Tokens(folder.path().join("tokens.json"));
+        config.behind_proxy = true;
+    });
     open.finish();
     let text = log.text();
     assert!(text.contains(WARNING) && text.contains("WARN"), "{text}");

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod auth;
 mod ciphertexts;
 mod connections;
 mod deletion;

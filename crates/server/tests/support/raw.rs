@@ -36,8 +36,11 @@ impl Request {
 
     /// The octets on the wire.
     pub fn head(&self) -> Vec<u8> {
-        let mut head = format!("{} {} HTTP/1.1\r\nhost: localhost\r\n", self.method, self.target);
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         let has = |name: &str| self.headers.iter().any(|(header, _)| header.eq_ignore_ascii_case(name));
+        if !has("host") {
+            head.push_str("host: localhost\r\n");
+        }
         if !has("connection") {
             head.push_str("connection: close\r\n");
         }
