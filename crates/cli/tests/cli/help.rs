@@ -103,7 +103,7 @@ fn every_example_in_the_help_runs() {
             }
             let ended = sandbox.shell(&line, &server.url);
             assert_eq!(ended.code, 0, "{line}\n{}", ended.stderr);
-            assert!(!ended.stdout.is_empty(), "{line} answers");
+            assert!(!ended.stdout.is_empty() || line.contains(" > "), "{line} answers");
         }
     }
 }

@@ -83,6 +83,7 @@ impl Sandbox {
             .env_remove("HEI_MODELS")
             .env_remove("HEI_DATA")
             .env_remove("HEI_STORE")
+            .env_remove("HEI_TOKENS")
             .env_remove("HEI_LOG")
             .env_remove("HEI_LOG_FORMAT")
             .env_remove("HEI_KERNEL");

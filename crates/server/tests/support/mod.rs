@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub mod contract;
+pub mod history;
 pub mod party;
 pub mod raw;
 
