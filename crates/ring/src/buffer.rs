@@ -6,7 +6,12 @@
 //!
 //! Secrets are wiped by their owners before their buffers get here.
 
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
 use std::cell::RefCell;
+
+use bytemuck::Pod;
+use zeroize::Zeroize;
 
 /// Words a thread keeps: 64 MiB.
 const CEILING: usize = 8 << 20;
@@ -76,9 +81,84 @@ pub(crate) fn give(buffer: Vec<u64>) {
     });
 }
 
+/// Overwrites a buffer with zeros, what it holds beyond its length as well. Its length stays.
+///
+/// Slices are filled in one go; a `Vec` as such would be wiped word by word, which takes as long as a transform.
+pub(crate) fn wipe(buffer: &mut Vec<u64>) {
+    buffer.as_mut_slice().zeroize();
+    buffer.spare_capacity_mut().zeroize();
+}
+
+/// Numbers in a buffer that is used again, wiped when it is dropped: scratch for what is secret.
+pub struct Wiped<T: Pod> {
+    words: Vec<u64>,
+    length: usize,
+    kind: PhantomData<T>,
+}
+
+impl<T: Pod> Wiped<T> {
+    /// Any numbers: to be written before they are read.
+    ///
+    /// # Panics
+    /// For numbers that do not fit words: more than eight bytes each.
+    pub fn any(length: usize) -> Self {
+        assert!(align_of::<T>() <= align_of::<u64>(), "numbers lie in words");
+        let words = take_any((length * size_of::<T>()).div_ceil(size_of::<u64>()));
+        Self { words, length, kind: PhantomData }
+    }
+
+    /// Zeros.
+    ///
+    /// # Panics
+    /// As [`any`](Self::any).
+    pub fn zero(length: usize) -> Self {
+        let mut numbers = Self::any(length);
+        numbers.words.fill(0);
+        numbers
+    }
+}
+
+impl<T: Pod> Deref for Wiped<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &bytemuck::cast_slice(&self.words)[..self.length]
+    }
+}
+
+impl<T: Pod> DerefMut for Wiped<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.length]
+    }
+}
+
+impl<T: Pod> Drop for Wiped<T> {
+    fn drop(&mut self) {
+        wipe(&mut self.words);
+        give(core::mem::take(&mut self.words));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wiped_numbers_leave_zeros_behind() {
+        let mut numbers = Wiped::<i8>::zero(5001);
+        assert!(numbers.len() == 5001 && numbers.iter().all(|x| *x == 0));
+        numbers.fill(7);
+        let words = numbers.words.capacity();
+        drop(numbers);
+        let seen = POOL.with(|pool| {
+            let pool = pool.borrow();
+            let last = pool.free.last().unwrap();
+            (last.capacity(), last.iter().all(|w| *w == 0))
+        });
+        assert_eq!(seen, (words, true));
+        let doubles = Wiped::<f64>::zero(600);
+        assert_eq!(doubles[599], 0.0);
+    }
 
     #[test]
     fn buffers_come_back_clean_and_no_more_than_the_ceiling_is_kept() {

@@ -113,78 +113,137 @@ pub fn choose(level: Level, modulus: &Modulus) -> Level {
 
 /// Twiddles of one transform, laid out for one kernel.
 #[derive(Debug, Clone)]
-pub(crate) struct Twiddles {
-    kernel: Level,
-    /// Scalar: pairs. Empty otherwise.
-    pairs: Vec<Shoup>,
-    /// Vector kernels: values, and quotients shifted by 52 (`ifma`) or 64 bits; bits of doubles (`avx2`).
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for vector kernels"))]
-    values: Vec<u64>,
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for vector kernels"))]
-    quotients: Vec<u64>,
+pub(crate) enum Twiddles {
+    /// `scalar`.
+    Pairs(Vec<Shoup>),
+    /// `avx2`: bits of doubles, values and quotients.
+    #[cfg(target_arch = "x86_64")]
+    Doubles(Vec<u64>, Vec<u64>),
+    /// `avx512` and `ifma`.
+    #[cfg(target_arch = "x86_64")]
+    Blocks(Blocks),
+}
+
+/// Twiddles in the order they are read: words, and quotients shifted by 64 (`avx512`) or 52 bits (`ifma`).
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone)]
+pub(crate) struct Blocks {
+    fused: bool,
+    /// Word and quotient, for the layers above the last six.
+    upper: Vec<[u64; 2]>,
+    /// For each 64 words the roots of their last six layers: 1, 2, … 32 of them from places 1, 2, … 32 on, and 64 places
+    /// later their quotients. The last three layers work on columns of eight words, so their roots are in that order.
+    blocks: Vec<[u64; 128]>,
 }
 
 impl Twiddles {
+    /// From the roots psi^bitrev(i), or their inverses.
     pub(crate) fn new(kernel: Level, pairs: Vec<Shoup>, modulus: &Modulus) -> Self {
-        if kernel == Level::Scalar {
-            return Self { kernel, pairs, values: Vec::new(), quotients: Vec::new() };
-        }
-        #[cfg(target_arch = "x86_64")]
-        if kernel == Level::Avx2 {
-            let (values, quotients) = pairs.iter().map(|s| x86::fma::twiddle(s.value, modulus)).unzip();
-            return Self { kernel, pairs: Vec::new(), values, quotients };
-        }
         let _ = modulus;
-        // floor(w 2^52 / q) is floor(w 2^64 / q) without its lowest twelve bits.
-        let quotient = |s: &Shoup| if kernel == Level::Ifma { s.quotient >> 12 } else { s.quotient };
-        Self {
-            kernel,
-            values: pairs.iter().map(|s| s.value).collect(),
-            quotients: pairs.iter().map(quotient).collect(),
-            pairs: Vec::new(),
+        match kernel {
+            Level::Scalar => Self::Pairs(pairs),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => {
+                let (values, quotients) = pairs.iter().map(|s| x86::fma::twiddle(s.value, modulus)).unzip();
+                Self::Doubles(values, quotients)
+            }
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 | Level::Ifma => {
+                let fused = kernel == Level::Ifma;
+                // floor(w 2^52 / q) is floor(w 2^64 / q) without its lowest twelve bits.
+                let both = |s: &Shoup| [s.value, if fused { s.quotient >> 12 } else { s.quotient }];
+                let count = pairs.len() / 64;
+                let block = |i: usize| {
+                    let mut block = [0; 128];
+                    for at in 1..64usize {
+                        // From place 2^d on the 2^d roots of a layer; those of blocks of up to eight words lane by lane.
+                        let first = 1 << at.ilog2();
+                        let (lane, register) = ((at - first) % 8, (at - first) / 8);
+                        let root = if first < 8 { at - first } else { lane * (first / 8) + register };
+                        [block[at], block[at + 64]] = both(&pairs[(count + i) * first + root]);
+                    }
+                    block
+                };
+                let blocks = (0..count).map(block).collect();
+                Self::Blocks(Blocks { fused, upper: pairs[..count].iter().map(both).collect(), blocks })
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => Self::Pairs(pairs),
         }
     }
 }
 
-/// Forward transform. In [0, q), out [0, q). `a` has the length of the tables.
-pub(crate) fn ntt_forward(a: &mut [u64], roots: &Twiddles, modulus: &Modulus) {
-    match roots.kernel {
-        Level::Scalar => scalar::ntt_forward(a, &roots.pairs, modulus),
+/// What writes or reads stretches of a limb, each with the place it starts at.
+type Stretches<'a> = &'a mut dyn FnMut(usize, &mut [u64]);
+
+/// Forward transform of what `fill` writes, in [0, q), out [0, q). `a` has the length of the tables.
+///
+/// `fill` gets stretches of `a`, each word once; so does `done` when they are finished.
+pub(crate) fn ntt_forward(
+    a: &mut [u64],
+    roots: &Twiddles,
+    modulus: &Modulus,
+    fill: Stretches<'_>,
+    done: Stretches<'_>,
+) {
+    match roots {
+        Twiddles::Pairs(pairs) => {
+            fill(0, a);
+            scalar::ntt_forward(a, pairs, modulus);
+            done(0, a);
+        }
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: tables for a vector kernel are made only after its instructions were detected.
-        Level::Avx2 => unsafe { x86::fma::forward(a, &roots.values, &roots.quotients, modulus) },
+        Twiddles::Doubles(values, quotients) => {
+            fill(0, a);
+            // SAFETY: tables for a vector kernel are made only after its instructions were detected.
+            unsafe { x86::fma::forward(a, values, quotients, modulus) };
+            done(0, a);
+        }
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Level::Ifma => unsafe { x86::ifma::forward(a, &roots.values, &roots.quotients, modulus) },
+        Twiddles::Blocks(Blocks { fused: true, upper, blocks }) => {
+            // SAFETY: as above.
+            unsafe { x86::ifma::forward(a, (upper, blocks), modulus, fill, done) };
+        }
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Level::Avx512 => unsafe { x86::avx512::forward(a, &roots.values, &roots.quotients, modulus) },
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => unreachable!("vector tables are made on x86-64 only"),
+        Twiddles::Blocks(Blocks { fused: false, upper, blocks }) => {
+            // SAFETY: as above.
+            unsafe { x86::avx512::forward(a, (upper, blocks), modulus, fill, done) };
+        }
     }
 }
 
-/// Inverse transform. In [0, q), out [0, q).
-pub(crate) fn ntt_inverse(a: &mut [u64], roots: &Twiddles, last: (Shoup, Shoup), modulus: &Modulus) {
-    match roots.kernel {
-        Level::Scalar => scalar::ntt_inverse(a, &roots.pairs, last, modulus),
+/// Inverse transform of what `fill` writes, as [`ntt_forward`].
+pub(crate) fn ntt_inverse(
+    a: &mut [u64],
+    roots: &Twiddles,
+    last: (Shoup, Shoup),
+    modulus: &Modulus,
+    fill: Stretches<'_>,
+    done: Stretches<'_>,
+) {
+    match roots {
+        Twiddles::Pairs(pairs) => {
+            fill(0, a);
+            scalar::ntt_inverse(a, pairs, last, modulus);
+            done(0, a);
+        }
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: tables for a vector kernel are made only after its instructions were detected.
-        Level::Avx2 => unsafe {
-            x86::fma::inverse(a, &roots.values, &roots.quotients, [last.0, last.1], modulus)
-        },
+        Twiddles::Doubles(values, quotients) => {
+            fill(0, a);
+            // SAFETY: tables for a vector kernel are made only after its instructions were detected.
+            unsafe { x86::fma::inverse(a, values, quotients, last.into(), modulus) };
+            done(0, a);
+        }
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Level::Ifma => unsafe {
-            x86::ifma::inverse(a, &roots.values, &roots.quotients, [last.0, last.1], modulus)
-        },
+        Twiddles::Blocks(Blocks { fused: true, upper, blocks }) => {
+            // SAFETY: as above.
+            unsafe { x86::ifma::inverse(a, (upper, blocks), last.into(), modulus, fill, done) };
+        }
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Level::Avx512 => unsafe {
-            x86::avx512::inverse(a, &roots.values, &roots.quotients, [last.0, last.1], modulus)
-        },
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => unreachable!("vector tables are made on x86-64 only"),
+        Twiddles::Blocks(Blocks { fused: false, upper, blocks }) => {
+            // SAFETY: as above.
+            unsafe { x86::avx512::inverse(a, (upper, blocks), last.into(), modulus, fill, done) };
+        }
     }
 }
 
@@ -421,6 +480,50 @@ mod tests {
                 for (i, (got, expected)) in run(level).iter().zip(&reference).enumerate() {
                     prop_assert!(got == expected, "loop {} of {} at {} bits", i, level.name(), bits);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn stretches_are_written_and_handed_on_once_and_in_time() {
+        for (level, log) in levels().flat_map(|level| [4, 7, 11, 12, 13, 14].map(|log| (level, log))) {
+            for bits in [30, 50, 60] {
+                let degree = 1usize << log;
+                let modulus = Modulus::new(chain_primes(degree, &[bits]).unwrap()[0]).unwrap();
+                let table = NttTable::with_level(modulus, degree, level).unwrap();
+                let input = words(u64::from(bits), degree, modulus.value());
+                for inverse in [false, true] {
+                    let mut expected = input.clone();
+                    if inverse {
+                        table.inverse(&mut expected)
+                    } else {
+                        table.forward(&mut expected)
+                    }
+                    // Whatever is there before must not matter, and what is handed on is final.
+                    let (mut limb, mut seen, mut filled) = (vec![u64::MAX; degree], vec![0; degree], 0);
+                    let fill = |start: usize, part: &mut [u64]| {
+                        part.copy_from_slice(&input[start..start + part.len()]);
+                        filled += part.len();
+                    };
+                    let done = |start: usize, part: &mut [u64]| {
+                        seen[start..start + part.len()].copy_from_slice(part);
+                    };
+                    if inverse {
+                        table.inverse_with(&mut limb, fill, done);
+                    } else {
+                        table.forward_with(&mut limb, fill, done);
+                    }
+                    assert!(
+                        limb == expected && seen == expected && filled == degree,
+                        "{} N={degree}",
+                        level.name()
+                    );
+                }
+                let mut limb = vec![1; degree];
+                table.inverse_from(&mut limb, &input);
+                let mut expected = input.clone();
+                table.inverse(&mut expected);
+                assert_eq!(limb, expected);
             }
         }
     }

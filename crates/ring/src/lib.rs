@@ -30,6 +30,7 @@ pub mod sample;
 
 pub use automorphism::GaloisElement;
 pub use basis::Basis;
+pub use buffer::Wiped;
 pub use extension::{Extension, Prepared};
 pub use modulus::Modulus;
 pub use ntt::NttTable;

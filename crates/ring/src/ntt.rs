@@ -50,8 +50,8 @@ impl NttTable {
         let inverse_degree = modulus.inv(degree as u64);
         let inverse_last =
             (modulus.shoup(inverse_degree), modulus.shoup(modulus.mul(inverse_degree, inverse[1].value)));
-        // Vector transforms work on halves of sixteen words and more.
-        let kernel = if degree < 32 { Level::Scalar } else { kernel::choose(level, &modulus) };
+        // Vector transforms work on 64 words at a time, in each half.
+        let kernel = if degree < 128 { Level::Scalar } else { kernel::choose(level, &modulus) };
         let forward = Twiddles::new(kernel, powers(root), &modulus);
         Ok(Self {
             modulus,
@@ -85,8 +85,24 @@ impl NttTable {
     /// # Panics
     /// When `limb` does not hold N words.
     pub fn forward(&self, limb: &mut [u64]) {
+        self.forward_with(limb, |_, _| (), |_, _| ());
+    }
+
+    /// [`forward`](Self::forward) of what `fill` writes, handed on to `done`, both while the words are in the nearest cache.
+    ///
+    /// Both get stretches of `limb` with the place they start at, each word in one of them. `fill` writes coefficients in
+    /// [0, q); `done` finds values in [0, q).
+    ///
+    /// # Panics
+    /// When `limb` does not hold N words.
+    pub fn forward_with(
+        &self,
+        limb: &mut [u64],
+        mut fill: impl FnMut(usize, &mut [u64]),
+        mut done: impl FnMut(usize, &mut [u64]),
+    ) {
         assert_eq!(limb.len(), self.degree, "a limb holds N words");
-        kernel::ntt_forward(limb, &self.forward, &self.modulus);
+        kernel::ntt_forward(limb, &self.forward, &self.modulus, &mut fill, &mut done);
     }
 
     /// Values in [0, q) to coefficients in [0, q), in place.
@@ -94,8 +110,31 @@ impl NttTable {
     /// # Panics
     /// When `limb` does not hold N words.
     pub fn inverse(&self, limb: &mut [u64]) {
+        self.inverse_with(limb, |_, _| (), |_, _| ());
+    }
+
+    /// [`inverse`](Self::inverse) of what `fill` writes, handed on to `done`, as [`forward_with`](Self::forward_with).
+    ///
+    /// # Panics
+    /// When `limb` does not hold N words.
+    pub fn inverse_with(
+        &self,
+        limb: &mut [u64],
+        mut fill: impl FnMut(usize, &mut [u64]),
+        mut done: impl FnMut(usize, &mut [u64]),
+    ) {
         assert_eq!(limb.len(), self.degree, "a limb holds N words");
-        kernel::ntt_inverse(limb, &self.inverse, self.inverse_last, &self.modulus);
+        kernel::ntt_inverse(limb, &self.inverse, self.inverse_last, &self.modulus, &mut fill, &mut done);
+    }
+
+    /// [`inverse`](Self::inverse) of words elsewhere.
+    ///
+    /// # Panics
+    /// When either does not hold N words.
+    pub fn inverse_from(&self, limb: &mut [u64], values: &[u64]) {
+        assert_eq!(values.len(), self.degree, "a limb holds N words");
+        let copy = |start: usize, part: &mut [u64]| part.copy_from_slice(&values[start..start + part.len()]);
+        self.inverse_with(limb, copy, |_, _| ());
     }
 }
 

@@ -158,8 +158,9 @@ impl<F: Form> Poly<F> {
 }
 
 impl<F> Zeroize for Poly<F> {
+    /// All words become zeros; the shape stays.
     fn zeroize(&mut self) {
-        self.data.zeroize();
+        buffer::wipe(&mut self.data);
     }
 }
 

@@ -24,6 +24,20 @@ pub(super) fn splat(word: u64) -> __m512i {
     _mm512_set1_epi64(word as i64)
 }
 
+/// Rows to columns.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn transpose(v: [__m512i; 8]) -> [__m512i; 8] {
+    let pairs = |a, b| (_mm512_unpacklo_epi64(v[a], v[b]), _mm512_unpackhi_epi64(v[a], v[b]));
+    let ((a0, a1), (a2, a3), (a4, a5), (a6, a7)) = (pairs(0, 1), pairs(2, 3), pairs(4, 5), pairs(6, 7));
+    let fours = |a, b| (_mm512_shuffle_i64x2::<0x88>(a, b), _mm512_shuffle_i64x2::<0xdd>(a, b));
+    let ((b0, b2), (b1, b3)) = (fours(a0, a2), fours(a1, a3));
+    let ((b4, b6), (b5, b7)) = (fours(a4, a6), fours(a5, a7));
+    let ((c0, c4), (c1, c5)) = (fours(b0, b4), fours(b1, b5));
+    let ((c2, c6), (c3, c7)) = (fours(b2, b6), fours(b3, b7));
+    [c0, c1, c2, c3, c4, c5, c6, c7]
+}
+
 /// x in [0, 2b) to [0, b): the smaller of x and x - b, which wraps to a large number when x < b.
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -77,6 +91,11 @@ pub(super) mod fused {
         u128::from(q) * u128::from(2 * layers + 1) < 1 << WORD
     }
 
+    /// Whether so many layers of an inverse transform may run without reducing: each doubles the sums.
+    pub(in super::super) fn lazy_inverse(q: u64, layers: u32) -> bool {
+        u128::from(q) << layers < 1 << WORD
+    }
+
     /// The quotient of a prepared constant in this arithmetic: floor(w 2^52 / q).
     pub(in super::super) fn quotient(quotient64: u64) -> u64 {
         quotient64 >> 12
@@ -87,6 +106,7 @@ pub(super) mod fused {
     pub(in super::super) struct Prime {
         pub(in super::super) q: __m512i,
         pub(in super::super) two_q: __m512i,
+        minus_q: __m512i,
         ratio52: __m512i,
         ratio64: __m512i,
         barrett: __m512i,
@@ -102,6 +122,7 @@ pub(super) mod fused {
             Self {
                 q: splat(q),
                 two_q: splat(2 * q),
+                minus_q: splat((1 << WORD) - q),
                 ratio52: splat((ratio >> 76) as u64),
                 ratio64: splat((ratio >> 64) as u64),
                 barrett: splat((ratio >> (77 - n)) as u64),
@@ -133,8 +154,35 @@ pub(super) mod fused {
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub(in super::super) fn mul_prepared(y: __m512i, w: __m512i, quotient: __m512i, p: &Prime) -> __m512i {
-        let h = high(y, quotient);
-        mask(_mm512_sub_epi64(low(y, w), low(h, p.q)))
+        mask(mul_loose(y, w, quotient, p))
+    }
+
+    /// [`mul_prepared`] modulo 2^52, with anything above: factors are read modulo 2^52.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(in super::super) fn mul_loose(y: __m512i, w: __m512i, quotient: __m512i, p: &Prime) -> __m512i {
+        _mm512_madd52lo_epu64(low(y, w), high(y, quotient), p.minus_q)
+    }
+
+    /// y w mod q in [0, [`bound`]), for y below 2^52.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(in super::super) fn mul_bounded(y: __m512i, w: __m512i, quotient: __m512i, p: &Prime) -> __m512i {
+        mul_prepared(y, w, quotient, p)
+    }
+
+    /// What products stay below: 2q.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(in super::super) fn bound(p: &Prime) -> __m512i {
+        p.two_q
+    }
+
+    /// [0, [`bound`]) to [0, q).
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(in super::super) fn settle(x: __m512i, p: &Prime) -> __m512i {
+        fold(x, p.q)
     }
 
     /// x y mod q in [0, q), for x, y in [0, q).
@@ -167,9 +215,14 @@ pub(super) mod fused {
 pub(super) mod halves {
     use super::*;
 
-    /// Whether `layers` layers may run without reducing.
+    /// Whether `layers` layers may run without reducing: sums stay below (4 layers + 1) q.
     pub(in super::super) fn lazy(q: u64, layers: u32) -> bool {
-        u128::from(q) * u128::from(2 * layers + 1) < 1 << 63
+        u128::from(q) * u128::from(4 * layers + 1) < 1 << 63
+    }
+
+    /// Never: primes small enough for it have the other arithmetic wherever there is one.
+    pub(in super::super) fn lazy_inverse(_q: u64, _layers: u32) -> bool {
+        false
     }
 
     /// The quotient of a prepared constant in this arithmetic: floor(w 2^64 / q).
@@ -210,10 +263,37 @@ pub(super) mod halves {
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq")]
     pub(in super::super) fn mul_prepared(y: __m512i, w: __m512i, quotient: __m512i, p: &Prime) -> __m512i {
+        fold(mul_bounded(y, w, quotient, p), p.two_q)
+    }
+
+    /// y w mod q in [0, [`bound`]), for any word y.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq")]
+    pub(in super::super) fn mul_bounded(y: __m512i, w: __m512i, quotient: __m512i, p: &Prime) -> __m512i {
         let h = mul_high_approximate(y, quotient);
         // [0, 2q) with the exact quotient; up to 2q more with one that is too small by 2.
-        let r = _mm512_sub_epi64(_mm512_mullo_epi64(y, w), _mm512_mullo_epi64(h, p.q));
-        fold(r, p.two_q)
+        _mm512_sub_epi64(_mm512_mullo_epi64(y, w), _mm512_mullo_epi64(h, p.q))
+    }
+
+    /// The same.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq")]
+    pub(in super::super) fn mul_loose(y: __m512i, w: __m512i, quotient: __m512i, p: &Prime) -> __m512i {
+        mul_bounded(y, w, quotient, p)
+    }
+
+    /// What products stay below: 4q. Twice that is a word.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(in super::super) fn bound(p: &Prime) -> __m512i {
+        p.four_q
+    }
+
+    /// [0, [`bound`]) to [0, q).
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(in super::super) fn settle(x: __m512i, p: &Prime) -> __m512i {
+        fold(fold(x, p.two_q), p.q)
     }
 
     /// x y mod q in [0, q), for x, y in [0, q).

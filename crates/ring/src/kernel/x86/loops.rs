@@ -5,7 +5,7 @@
 macro_rules! loops {
     ($features:literal) => {
         use crate::kernel::scalar;
-        use crate::kernel::x86::arithmetic::{fold, load, splat, store};
+        use crate::kernel::x86::arithmetic::{fold, load, splat, store, transpose};
         use crate::modulus::{Modulus, Shoup};
         use arithmetic::Prime;
         use core::arch::x86_64::*;

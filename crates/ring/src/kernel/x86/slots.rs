@@ -5,6 +5,7 @@
 
 use core::arch::x86_64::*;
 
+use super::arithmetic;
 use crate::kernel::fft::{self, Stages};
 
 /// Doubles of eight groups of eight.
@@ -189,14 +190,7 @@ fn within_eight<const DOWN: bool>(re: &mut [f64; GROUP], im: &mut [f64; GROUP], 
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn transpose(v: [__m512d; 8]) -> [__m512d; 8] {
-    let pairs = |a, b| (_mm512_unpacklo_pd(v[a], v[b]), _mm512_unpackhi_pd(v[a], v[b]));
-    let ((a0, a1), (a2, a3), (a4, a5), (a6, a7)) = (pairs(0, 1), pairs(2, 3), pairs(4, 5), pairs(6, 7));
-    let fours = |a, b| (_mm512_shuffle_f64x2::<0x88>(a, b), _mm512_shuffle_f64x2::<0xdd>(a, b));
-    let ((b0, b2), (b1, b3)) = (fours(a0, a2), fours(a1, a3));
-    let ((b4, b6), (b5, b7)) = (fours(a4, a6), fours(a5, a7));
-    let ((c0, c4), (c1, c5)) = (fours(b0, b4), fours(b1, b5));
-    let ((c2, c6), (c3, c7)) = (fours(b2, b6), fours(b3, b7));
-    [c0, c1, c2, c3, c4, c5, c6, c7]
+    bytemuck::must_cast(arithmetic::transpose(bytemuck::must_cast(v)))
 }
 
 #[cfg(test)]

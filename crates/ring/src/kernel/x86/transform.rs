@@ -3,16 +3,21 @@
 /// Words of a segment that is finished before the next is begun: 16 KiB, half of a first-level cache.
 pub(super) const SEGMENT: usize = 2048;
 
-/// Forward and inverse transforms of at least 32 words.
+/// Words of each of four places that are written and transformed before the next.
+pub(super) const STRETCH: usize = 256;
+
+/// Forward and inverse transforms of at least 128 words.
 ///
-/// Layers whose butterflies reach across eight words or more run two at a time, so that each word is moved half as often;
-/// the last three (first three of the inverse) run within registers, on sixteen words at a time.
+/// The last six layers (first six of the inverse) run in registers, on 64 words at a time; those above two at a time, so that
+/// each word is moved half as often. Input is written, and output handed on, while it is in the first-level cache.
 macro_rules! transform {
     ($features:literal) => {
         /// Twiddles and constants of a running transform.
         struct Run<'a> {
-            w: &'a [u64],
-            quotients: &'a [u64],
+            /// Root and quotient of the layers above the last six.
+            upper: &'a [[u64; 2]],
+            /// Those of the last six layers, for each 64 words.
+            blocks: &'a [[u64; 128]],
             p: Prime,
         }
 
@@ -20,10 +25,20 @@ macro_rules! transform {
             #[inline]
             #[target_feature(enable = $features)]
             fn root(&self, i: usize) -> (__m512i, __m512i) {
-                (splat(self.w[i]), splat(self.quotients[i]))
+                let [w, quotient] = self.upper[i];
+                (splat(w), splat(quotient))
             }
 
-            /// x in [0, 4q), y in [0, 4q); out [0, 4q). Without reductions: out is 2q above the larger bound.
+            /// The roots of the two halves below a block's.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn two_roots(&self, outer: usize) -> [(__m512i, __m512i); 2] {
+                let pairs = &self.upper[2 * outer..2 * outer + 2];
+                [pairs[0], pairs[1]].map(|[w, quotient]| (splat(w), splat(quotient)))
+            }
+
+            /// Without reductions, out is one product bound above x. With them, x in [0, 2B) and out in [0, 2B), where B is
+            /// what a product stays below. y is any factor.
             #[inline]
             #[target_feature(enable = $features)]
             fn butterfly<const LAZY: bool>(
@@ -32,47 +47,111 @@ macro_rules! transform {
                 y: __m512i,
                 root: (__m512i, __m512i),
             ) -> (__m512i, __m512i) {
-                let x = if LAZY { x } else { fold(x, self.p.two_q) };
-                let t = arithmetic::mul_prepared(y, root.0, root.1, &self.p);
-                (_mm512_add_epi64(x, t), _mm512_sub_epi64(_mm512_add_epi64(x, self.p.two_q), t))
+                let bound = arithmetic::bound(&self.p);
+                let (x, t) = if LAZY {
+                    (x, arithmetic::mul_loose(y, root.0, root.1, &self.p))
+                } else {
+                    (fold(x, bound), arithmetic::mul_bounded(y, root.0, root.1, &self.p))
+                };
+                (_mm512_add_epi64(x, t), _mm512_sub_epi64(_mm512_add_epi64(x, bound), t))
             }
 
-            /// x, y in [0, 2q); out [0, 2q).
+            /// x, y in [0, bound). Without reductions the sum is in [0, 2 bound); with them `bound` is what a product stays
+            /// below, and the sum as well.
             #[inline]
             #[target_feature(enable = $features)]
-            fn unbutterfly(&self, x: __m512i, y: __m512i, root: (__m512i, __m512i)) -> (__m512i, __m512i) {
-                let sum = fold(_mm512_add_epi64(x, y), self.p.two_q);
-                let difference = _mm512_sub_epi64(_mm512_add_epi64(x, self.p.two_q), y);
-                (sum, arithmetic::mul_prepared(difference, root.0, root.1, &self.p))
+            fn unbutterfly<const LAZY: bool>(
+                &self,
+                x: __m512i,
+                y: __m512i,
+                root: (__m512i, __m512i),
+                bound: __m512i,
+            ) -> (__m512i, __m512i) {
+                let sum = _mm512_add_epi64(x, y);
+                let difference = _mm512_sub_epi64(_mm512_add_epi64(x, bound), y);
+                if LAZY {
+                    (sum, arithmetic::mul_loose(difference, root.0, root.1, &self.p))
+                } else {
+                    (fold(sum, bound), arithmetic::mul_bounded(difference, root.0, root.1, &self.p))
+                }
             }
 
-            /// All remaining layers of a segment that is block `block` of the `m` blocks of its layer.
+            /// All remaining layers of a segment that starts at word `start` and is block `block` of the `m` blocks of its
+            /// layer. Stretches that are finished go to `done`.
             #[target_feature(enable = $features)]
-            fn forward<const LAZY: bool>(&self, a: &mut [u64], m: usize, block: usize) {
+            fn forward<const LAZY: bool>(
+                &self,
+                a: &mut [u64],
+                (m, block): (usize, usize),
+                start: usize,
+                done: &mut dyn FnMut(usize, &mut [u64]),
+            ) {
                 if a.len() > crate::kernel::x86::transform::SEGMENT {
-                    self.forward_two::<LAZY>(a, m + block, 2 * (m + block));
+                    self.forward_two::<LAZY>(quarters(a), m + block);
                     let quarter = a.len() / 4;
                     for (i, part) in a.chunks_exact_mut(quarter).enumerate() {
-                        self.forward::<LAZY>(part, 4 * m, 4 * block + i);
+                        self.forward::<LAZY>(part, (4 * m, 4 * block + i), start + i * quarter, done);
                     }
                     return;
                 }
                 let (mut len, mut m, mut block) = (a.len(), m, block);
-                if len.trailing_zeros() % 2 == 0 && len > 8 {
-                    // An odd number of layers above the last three: one alone.
+                if (len / SIX).trailing_zeros() % 2 == 1 {
+                    // An odd number of layers above the last six: one alone.
                     for (i, part) in a.chunks_exact_mut(len).enumerate() {
                         self.forward_one::<LAZY>(part, m + block + i);
                     }
                     (len, m, block) = (len / 2, 2 * m, 2 * block);
                 }
-                while len > 8 {
+                while len > SIX {
                     for (i, part) in a.chunks_exact_mut(len).enumerate() {
-                        let root = m + block + i;
-                        self.forward_two::<LAZY>(part, root, 2 * root);
+                        self.forward_two::<LAZY>(quarters(part), m + block + i);
                     }
                     (len, m, block) = (len / 4, 4 * m, 4 * block);
                 }
-                self.forward_last::<LAZY>(a, m + block);
+                let roots = &self.blocks[start / SIX..][..a.len() / SIX];
+                for (part, roots) in a.as_chunks_mut::<SIX>().0.iter_mut().zip(roots) {
+                    self.forward_six::<LAZY>(part, roots);
+                }
+                done(start, a);
+            }
+
+            /// All of a forward transform.
+            #[target_feature(enable = $features)]
+            fn forward_all<const LAZY: bool>(
+                &self,
+                a: &mut [u64],
+                fill: &mut dyn FnMut(usize, &mut [u64]),
+                done: &mut dyn FnMut(usize, &mut [u64]),
+            ) {
+                if a.len() <= crate::kernel::x86::transform::SEGMENT {
+                    fill(0, a);
+                    return self.forward::<LAZY>(a, (1, 0), 0, done);
+                }
+                self.forward_filled::<LAZY>(a, fill);
+                let quarter = a.len() / 4;
+                for (i, part) in a.chunks_exact_mut(quarter).enumerate() {
+                    self.forward::<LAZY>(part, (4, i), i * quarter, done);
+                }
+            }
+
+            /// The first two layers of a transform that is longer than a segment, on input that `fill` writes just before.
+            #[target_feature(enable = $features)]
+            fn forward_filled<const LAZY: bool>(
+                &self,
+                a: &mut [u64],
+                fill: &mut dyn FnMut(usize, &mut [u64]),
+            ) {
+                let quarter = a.len() / 4;
+                let parts =
+                    quarters(a).map(|part| part.chunks_exact_mut(crate::kernel::x86::transform::STRETCH));
+                let [a, b, c, d] = parts;
+                for (i, (((a, b), c), d)) in a.zip(b).zip(c).zip(d).enumerate() {
+                    let mut parts = [a, b, c, d];
+                    for (k, part) in parts.iter_mut().enumerate() {
+                        fill(k * quarter + i * crate::kernel::x86::transform::STRETCH, part);
+                    }
+                    self.forward_two::<LAZY>(parts, 1);
+                }
             }
 
             #[inline]
@@ -87,16 +166,13 @@ macro_rules! transform {
                 }
             }
 
-            /// Two layers: `outer` is the root of the first, `inner` and `inner + 1` those of the second.
+            /// Two layers over the quarters of a block: the root of the first is `outer`, those of the second 2 `outer` and the
+            /// next.
             #[inline]
             #[target_feature(enable = $features)]
-            fn forward_two<const LAZY: bool>(&self, a: &mut [u64], outer: usize, inner: usize) {
-                let (outer, left, right) = (self.root(outer), self.root(inner), self.root(inner + 1));
-                let (low, high) = a.split_at_mut(a.len() / 2);
-                let (a0, a1) = low.split_at_mut(low.len() / 2);
-                let (a2, a3) = high.split_at_mut(high.len() / 2);
-                let (a0, a1) = (a0.as_chunks_mut::<8>().0, a1.as_chunks_mut::<8>().0);
-                let (a2, a3) = (a2.as_chunks_mut::<8>().0, a3.as_chunks_mut::<8>().0);
+            fn forward_two<const LAZY: bool>(&self, quarters: [&mut [u64]; 4], outer: usize) {
+                let (outer, [left, right]) = (self.root(outer), self.two_roots(outer));
+                let [a0, a1, a2, a3] = quarters.map(|part| part.as_chunks_mut::<8>().0);
                 for (((x0, x1), x2), x3) in a0.iter_mut().zip(a1).zip(a2).zip(a3) {
                     let (v0, v2) = self.butterfly::<LAZY>(load(x0), load(x2), outer);
                     let (v1, v3) = self.butterfly::<LAZY>(load(x1), load(x3), outer);
@@ -109,75 +185,103 @@ macro_rules! transform {
                 }
             }
 
-            /// The last three layers; `root` is that of the first word's block among blocks of eight words.
+            /// The last six layers of twice 64 words, in registers: two at once, so that products need not wait for each other.
             #[inline]
             #[target_feature(enable = $features)]
-            fn forward_last<const LAZY: bool>(&self, a: &mut [u64], root: usize) {
-                let lanes = Lanes::new();
-                for (i, pair) in a.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-                    let r = root + 2 * i;
-                    let (a, b) = halves(pair);
-                    let (x, y) = (
-                        _mm512_permutex2var_epi64(load(a), lanes.low4, load(b)),
-                        _mm512_permutex2var_epi64(load(a), lanes.high4, load(b)),
-                    );
-                    let (x, y) = self.butterfly::<LAZY>(x, y, self.spread2(r, &lanes));
-                    let (x, y) = (
-                        _mm512_permutex2var_epi64(x, lanes.low2, y),
-                        _mm512_permutex2var_epi64(x, lanes.high2, y),
-                    );
-                    let (x, y) = self.butterfly::<LAZY>(x, y, self.spread4(2 * r, &lanes));
-                    let (x, y) = (_mm512_unpacklo_epi64(x, y), _mm512_unpackhi_epi64(x, y));
-                    let (x, y) = self.butterfly::<LAZY>(x, y, self.each8(4 * r));
-                    let (x, y) = (self.finish::<LAZY>(x), self.finish::<LAZY>(y));
-                    store(a, _mm512_permutex2var_epi64(x, lanes.interleave_low, y));
-                    store(b, _mm512_permutex2var_epi64(x, lanes.interleave_high, y));
+            fn forward_six<const LAZY: bool>(&self, a: &mut [u64; SIX], roots: &[u64; 128]) {
+                let a: &mut [[u64; 8]; 8] = bytemuck::must_cast_mut(a);
+                let mut v = load_eight(a);
+                for half in [4, 2, 1] {
+                    for block in (0..8).step_by(2 * half) {
+                        let at = (8 + block) / (2 * half);
+                        let root = one(roots, at);
+                        for i in block..block + half {
+                            (v[i], v[i + half]) = self.butterfly::<LAZY>(v[i], v[i + half], root);
+                        }
+                    }
                 }
+                let mut v = transpose(v);
+                for half in [4, 2, 1] {
+                    for block in (0..8).step_by(2 * half) {
+                        let at = (32 + 4 * block) / half;
+                        let root = eight(roots, at);
+                        for i in block..block + half {
+                            (v[i], v[i + half]) = self.butterfly::<LAZY>(v[i], v[i + half], root);
+                        }
+                    }
+                }
+                *a = bytemuck::must_cast(transpose(v.map(|x| self.finish::<LAZY>(x))));
             }
 
             #[inline]
             #[target_feature(enable = $features)]
             fn finish<const LAZY: bool>(&self, x: __m512i) -> __m512i {
-                if LAZY { arithmetic::reduce_lazy(x, &self.p) } else { fold(fold(x, self.p.two_q), self.p.q) }
+                if LAZY {
+                    arithmetic::reduce_lazy(x, &self.p)
+                } else {
+                    arithmetic::settle(fold(x, arithmetic::bound(&self.p)), &self.p)
+                }
             }
 
-            /// The layers below the topmost one, of a segment as in [`forward`](Self::forward).
+            /// What words stay below before layer `layer` of an inverse transform, counted from the first.
+            #[inline]
             #[target_feature(enable = $features)]
-            fn inverse(&self, a: &mut [u64], m: usize, block: usize) {
+            fn inverse_bound<const LAZY: bool>(&self, layer: u32) -> __m512i {
+                if LAZY {
+                    _mm512_sll_epi64(self.p.q, _mm_set_epi64x(0, i64::from(layer)))
+                } else {
+                    arithmetic::bound(&self.p)
+                }
+            }
+
+            /// The layers below the topmost one, of a segment as in [`forward`](Self::forward), on input that `fill` writes.
+            #[target_feature(enable = $features)]
+            fn inverse<const LAZY: bool>(
+                &self,
+                a: &mut [u64],
+                (m, block): (usize, usize),
+                start: usize,
+                fill: &mut dyn FnMut(usize, &mut [u64]),
+            ) {
                 if a.len() > crate::kernel::x86::transform::SEGMENT {
                     let quarter = a.len() / 4;
                     for (i, part) in a.chunks_exact_mut(quarter).enumerate() {
-                        self.inverse(part, 4 * m, 4 * block + i);
+                        self.inverse::<LAZY>(part, (4 * m, 4 * block + i), start + i * quarter, fill);
                     }
-                    self.inverse_two(a, m + block, 2 * (m + block));
+                    self.inverse_two::<LAZY>(a, m + block);
                     return;
                 }
-                let blocks = a.len() / 8;
-                self.inverse_first(a, (m + block) * blocks);
-                let mut len = 8;
-                if a.len().trailing_zeros() % 2 == 0 {
-                    len = 16;
+                fill(start, a);
+                let blocks = a.len() / SIX;
+                let roots = &self.blocks[start / SIX..][..blocks];
+                for (part, roots) in a.as_chunks_mut::<SIX>().0.iter_mut().zip(roots) {
+                    self.inverse_six::<LAZY>(part, roots);
+                }
+                let mut len = SIX;
+                if blocks.trailing_zeros() % 2 == 1 {
+                    len = 2 * SIX;
                     let root = (m + block) * (a.len() / len);
                     for (i, part) in a.chunks_exact_mut(len).enumerate() {
-                        self.inverse_one(part, root + i);
+                        self.inverse_one::<LAZY>(part, root + i);
                     }
                 }
                 while len < a.len() {
                     len *= 4;
                     let root = (m + block) * (a.len() / len);
                     for (i, part) in a.chunks_exact_mut(len).enumerate() {
-                        self.inverse_two(part, root + i, 2 * (root + i));
+                        self.inverse_two::<LAZY>(part, root + i);
                     }
                 }
             }
 
             #[inline]
             #[target_feature(enable = $features)]
-            fn inverse_one(&self, a: &mut [u64], root: usize) {
+            fn inverse_one<const LAZY: bool>(&self, a: &mut [u64], root: usize) {
                 let root = self.root(root);
+                let bound = self.inverse_bound::<LAZY>(a.len().trailing_zeros() - 1);
                 let (x, y) = a.split_at_mut(a.len() / 2);
                 for (x, y) in x.as_chunks_mut::<8>().0.iter_mut().zip(y.as_chunks_mut::<8>().0) {
-                    let (u, v) = self.unbutterfly(load(x), load(y), root);
+                    let (u, v) = self.unbutterfly::<LAZY>(load(x), load(y), root, bound);
                     store(x, u);
                     store(y, v);
                 }
@@ -185,18 +289,16 @@ macro_rules! transform {
 
             #[inline]
             #[target_feature(enable = $features)]
-            fn inverse_two(&self, a: &mut [u64], outer: usize, inner: usize) {
-                let (outer, left, right) = (self.root(outer), self.root(inner), self.root(inner + 1));
-                let (low, high) = a.split_at_mut(a.len() / 2);
-                let (a0, a1) = low.split_at_mut(low.len() / 2);
-                let (a2, a3) = high.split_at_mut(high.len() / 2);
-                let (a0, a1) = (a0.as_chunks_mut::<8>().0, a1.as_chunks_mut::<8>().0);
-                let (a2, a3) = (a2.as_chunks_mut::<8>().0, a3.as_chunks_mut::<8>().0);
+            fn inverse_two<const LAZY: bool>(&self, a: &mut [u64], outer: usize) {
+                let (outer, [left, right]) = (self.root(outer), self.two_roots(outer));
+                let layer = a.len().trailing_zeros() - 2;
+                let (low, high) = (self.inverse_bound::<LAZY>(layer), self.inverse_bound::<LAZY>(layer + 1));
+                let [a0, a1, a2, a3] = quarters(a).map(|part| part.as_chunks_mut::<8>().0);
                 for (((x0, x1), x2), x3) in a0.iter_mut().zip(a1).zip(a2).zip(a3) {
-                    let (v0, v1) = self.unbutterfly(load(x0), load(x1), left);
-                    let (v2, v3) = self.unbutterfly(load(x2), load(x3), right);
-                    let (v0, v2) = self.unbutterfly(v0, v2, outer);
-                    let (v1, v3) = self.unbutterfly(v1, v3, outer);
+                    let (v0, v1) = self.unbutterfly::<LAZY>(load(x0), load(x1), left, low);
+                    let (v2, v3) = self.unbutterfly::<LAZY>(load(x2), load(x3), right, low);
+                    let (v0, v2) = self.unbutterfly::<LAZY>(v0, v2, outer, high);
+                    let (v1, v3) = self.unbutterfly::<LAZY>(v1, v3, outer, high);
                     store(x0, v0);
                     store(x1, v1);
                     store(x2, v2);
@@ -204,136 +306,133 @@ macro_rules! transform {
                 }
             }
 
+            /// The first six layers of twice 64 words, in registers.
             #[inline]
             #[target_feature(enable = $features)]
-            fn inverse_first(&self, a: &mut [u64], root: usize) {
-                let lanes = Lanes::new();
-                for (i, pair) in a.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-                    let r = root + 2 * i;
-                    let (a, b) = halves(pair);
-                    let (x, y) = (
-                        _mm512_permutex2var_epi64(load(a), lanes.even, load(b)),
-                        _mm512_permutex2var_epi64(load(a), lanes.odd, load(b)),
-                    );
-                    let (x, y) = self.unbutterfly(x, y, self.each8(4 * r));
-                    let (x, y) = (_mm512_unpacklo_epi64(x, y), _mm512_unpackhi_epi64(x, y));
-                    let (x, y) = self.unbutterfly(x, y, self.spread4(2 * r, &lanes));
-                    let (x, y) = (
-                        _mm512_permutex2var_epi64(x, lanes.low2, y),
-                        _mm512_permutex2var_epi64(x, lanes.high2, y),
-                    );
-                    let (x, y) = self.unbutterfly(x, y, self.spread2(r, &lanes));
-                    store(a, _mm512_permutex2var_epi64(x, lanes.low4, y));
-                    store(b, _mm512_permutex2var_epi64(x, lanes.high4, y));
+            fn inverse_six<const LAZY: bool>(&self, a: &mut [u64; SIX], roots: &[u64; 128]) {
+                let a: &mut [[u64; 8]; 8] = bytemuck::must_cast_mut(a);
+                let mut v = transpose(load_eight(a));
+                for (layer, half) in [(0, 1), (1, 2), (2, 4)] {
+                    let bound = self.inverse_bound::<LAZY>(layer);
+                    for block in (0..8).step_by(2 * half) {
+                        let at = (32 + 4 * block) / half;
+                        let root = eight(roots, at);
+                        for i in block..block + half {
+                            (v[i], v[i + half]) = self.unbutterfly::<LAZY>(v[i], v[i + half], root, bound);
+                        }
+                    }
                 }
+                let mut v = transpose(v);
+                for (layer, half) in [(3, 1), (4, 2), (5, 4)] {
+                    let bound = self.inverse_bound::<LAZY>(layer);
+                    for block in (0..8).step_by(2 * half) {
+                        let at = (8 + block) / (2 * half);
+                        let root = one(roots, at);
+                        for i in block..block + half {
+                            (v[i], v[i + half]) = self.unbutterfly::<LAZY>(v[i], v[i + half], root, bound);
+                        }
+                    }
+                }
+                *a = bytemuck::must_cast(v);
             }
 
-            /// Two roots, each in four lanes.
-            #[inline]
+            /// All of an inverse transform; the division by N is in the last layer.
             #[target_feature(enable = $features)]
-            fn spread2(&self, i: usize, lanes: &Lanes) -> (__m512i, __m512i) {
-                let pick = |t: &[u64]| {
-                    let two: [u64; 2] = [t[i], t[i + 1]];
-                    _mm512_permutexvar_epi64(lanes.spread2, _mm512_castsi128_si512(bytemuck::must_cast(two)))
-                };
-                (pick(self.w), pick(self.quotients))
-            }
-
-            /// Four roots, each in two lanes.
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn spread4(&self, i: usize, lanes: &Lanes) -> (__m512i, __m512i) {
-                let pick = |t: &[u64]| {
-                    let four: [u64; 4] = [t[i], t[i + 1], t[i + 2], t[i + 3]];
-                    _mm512_permutexvar_epi64(lanes.spread4, _mm512_castsi256_si512(bytemuck::must_cast(four)))
-                };
-                (pick(self.w), pick(self.quotients))
-            }
-
-            /// Eight roots, one a lane.
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn each8(&self, i: usize) -> (__m512i, __m512i) {
-                let pick = |t: &[u64]| {
-                    let (eight, _) = t[i..].split_first_chunk::<8>().expect("the last layer has N/2 roots");
-                    load(eight)
-                };
-                (pick(self.w), pick(self.quotients))
+            fn inverse_all<const LAZY: bool>(
+                &self,
+                a: &mut [u64],
+                last: [Shoup; 2],
+                fill: &mut dyn FnMut(usize, &mut [u64]),
+                done: &mut dyn FnMut(usize, &mut [u64]),
+            ) {
+                let (p, half) = (&self.p, a.len() / 2);
+                let bound = self.inverse_bound::<LAZY>(half.trailing_zeros());
+                let (low, high) = a.split_at_mut(half);
+                self.inverse::<LAZY>(low, (2, 0), 0, fill);
+                self.inverse::<LAZY>(high, (2, 1), half, fill);
+                let [x_root, y_root] =
+                    last.map(|s| (splat(s.value), splat(arithmetic::quotient(s.quotient))));
+                let stretch = crate::kernel::x86::transform::STRETCH;
+                for (i, (low, high)) in low.chunks_mut(stretch).zip(high.chunks_mut(stretch)).enumerate() {
+                    for (x, y) in low.as_chunks_mut::<8>().0.iter_mut().zip(high.as_chunks_mut::<8>().0) {
+                        let (u, v) = (load(x), load(y));
+                        let difference = _mm512_sub_epi64(_mm512_add_epi64(u, bound), v);
+                        let sum = _mm512_add_epi64(u, v);
+                        let x_word = arithmetic::mul_bounded(sum, x_root.0, x_root.1, p);
+                        let y_word = arithmetic::mul_bounded(difference, y_root.0, y_root.1, p);
+                        store(x, arithmetic::settle(x_word, p));
+                        store(y, arithmetic::settle(y_word, p));
+                    }
+                    done(i * stretch, low);
+                    done(half + i * stretch, high);
+                }
             }
         }
 
-        /// Lane orders within sixteen words.
-        struct Lanes {
-            low4: __m512i,
-            high4: __m512i,
-            low2: __m512i,
-            high2: __m512i,
-            even: __m512i,
-            odd: __m512i,
-            interleave_low: __m512i,
-            interleave_high: __m512i,
-            spread2: __m512i,
-            spread4: __m512i,
+        /// The root at a place of a block, in all lanes.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn one(roots: &[u64; 128], at: usize) -> (__m512i, __m512i) {
+            (splat(roots[at]), splat(roots[SIX + at]))
         }
 
-        impl Lanes {
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn new() -> Self {
-                let order = |lanes: [u64; 8]| load(&lanes);
-                Self {
-                    low4: order([0, 1, 2, 3, 8, 9, 10, 11]),
-                    high4: order([4, 5, 6, 7, 12, 13, 14, 15]),
-                    low2: order([0, 1, 8, 9, 4, 5, 12, 13]),
-                    high2: order([2, 3, 10, 11, 6, 7, 14, 15]),
-                    even: order([0, 2, 4, 6, 8, 10, 12, 14]),
-                    odd: order([1, 3, 5, 7, 9, 11, 13, 15]),
-                    interleave_low: order([0, 8, 1, 9, 2, 10, 3, 11]),
-                    interleave_high: order([4, 12, 5, 13, 6, 14, 7, 15]),
-                    spread2: order([0, 0, 0, 0, 1, 1, 1, 1]),
-                    spread4: order([0, 0, 1, 1, 2, 2, 3, 3]),
-                }
-            }
+        /// Eight roots from a place of a block on.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn eight(roots: &[u64; 128], at: usize) -> (__m512i, __m512i) {
+            let roots: &[[u64; 8]; 16] = bytemuck::must_cast_ref(roots);
+            (load(&roots[at / 8]), load(&roots[8 + at / 8]))
         }
 
         #[inline]
-        fn halves(pair: &mut [u64; 16]) -> (&mut [u64; 8], &mut [u64; 8]) {
-            let (a, b) = pair.split_at_mut(8);
-            let a: &mut [u64; 8] = a.try_into().expect("eight words");
-            (a, b.try_into().expect("eight words"))
+        #[target_feature(enable = $features)]
+        fn load_eight(words: &[[u64; 8]; 8]) -> [__m512i; 8] {
+            bytemuck::must_cast(*words)
         }
 
+        /// Words of the last six layers.
+        const SIX: usize = 64;
+
+        #[inline]
+        fn quarters(a: &mut [u64]) -> [&mut [u64]; 4] {
+            let (low, high) = a.split_at_mut(a.len() / 2);
+            let (a0, a1) = low.split_at_mut(low.len() / 2);
+            let (a2, a3) = high.split_at_mut(high.len() / 2);
+            [a0, a1, a2, a3]
+        }
+
+        /// The forward transform of what `fill` writes; finished stretches go to `done`.
         #[target_feature(enable = $features)]
-        pub(in crate::kernel) fn forward(a: &mut [u64], w: &[u64], quotients: &[u64], modulus: &Modulus) {
-            let run = Run { w, quotients, p: Prime::new(modulus) };
+        pub(in crate::kernel) fn forward(
+            a: &mut [u64],
+            (upper, blocks): (&[[u64; 2]], &[[u64; 128]]),
+            modulus: &Modulus,
+            fill: &mut dyn FnMut(usize, &mut [u64]),
+            done: &mut dyn FnMut(usize, &mut [u64]),
+        ) {
+            let run = Run { upper, blocks, p: Prime::new(modulus) };
             if arithmetic::lazy(modulus.value(), a.len().trailing_zeros()) {
-                run.forward::<true>(a, 1, 0);
+                run.forward_all::<true>(a, fill, done);
             } else {
-                run.forward::<false>(a, 1, 0);
+                run.forward_all::<false>(a, fill, done);
             }
         }
 
+        /// The inverse transform of what `fill` writes; finished stretches go to `done`.
         #[target_feature(enable = $features)]
         pub(in crate::kernel) fn inverse(
             a: &mut [u64],
-            w: &[u64],
-            quotients: &[u64],
+            (upper, blocks): (&[[u64; 2]], &[[u64; 128]]),
             last: [Shoup; 2],
             modulus: &Modulus,
+            fill: &mut dyn FnMut(usize, &mut [u64]),
+            done: &mut dyn FnMut(usize, &mut [u64]),
         ) {
-            let run = Run { w, quotients, p: Prime::new(modulus) };
-            // Both halves below the topmost layer, then that layer with the division by N.
-            let half = a.len() / 2;
-            let (low, high) = a.split_at_mut(half);
-            run.inverse(low, 2, 0);
-            run.inverse(high, 2, 1);
-            let [x_root, y_root] = last.map(|s| (splat(s.value), splat(arithmetic::quotient(s.quotient))));
-            for (x, y) in low.as_chunks_mut::<8>().0.iter_mut().zip(high.as_chunks_mut::<8>().0) {
-                let (u, v) = (load(x), load(y));
-                let difference = _mm512_sub_epi64(_mm512_add_epi64(u, run.p.two_q), v);
-                let sum = _mm512_add_epi64(u, v);
-                store(x, fold(arithmetic::mul_prepared(sum, x_root.0, x_root.1, &run.p), run.p.q));
-                store(y, fold(arithmetic::mul_prepared(difference, y_root.0, y_root.1, &run.p), run.p.q));
+            let run = Run { upper, blocks, p: Prime::new(modulus) };
+            if arithmetic::lazy_inverse(modulus.value(), a.len().trailing_zeros()) {
+                run.inverse_all::<true>(a, last, fill, done);
+            } else {
+                run.inverse_all::<false>(a, last, fill, done);
             }
         }
     };
