@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 pub(crate) use hei_ring::kernel::fft::round_one as round_away;
-use hei_ring::{Coeff, Modulus, Poly};
+use hei_ring::{Modulus, Poly, Wiped};
 use zeroize::Zeroizing;
 
 use crate::context::Context;
@@ -72,8 +72,8 @@ impl Encoder {
     /// [`EncodeError`]. Cost: one complex transform of N/2 points and one NTT per limb.
     pub fn encode(&self, values: &[f64], level: usize, scale: f64) -> Result<Plaintext, EncodeError> {
         self.check(values, self.context.slots(), level, scale)?;
-        let coefficients = Zeroizing::new(self.context.transform().to_coefficients(values, None, scale));
-        self.finish(&coefficients, level, scale)
+        let coefficients = self.context.transform().real_to_coefficients(values, scale);
+        self.finish(&coefficients, true, level, scale)
     }
 
     /// Complex numbers into slots 0, 1, …
@@ -90,8 +90,8 @@ impl Encoder {
         let (re, im) = (Zeroizing::new(re), Zeroizing::new(im));
         self.check(&re, self.context.slots(), level, scale)?;
         self.check(&im, self.context.slots(), level, scale)?;
-        let coefficients = Zeroizing::new(self.context.transform().to_coefficients(&re, Some(&im), scale));
-        self.finish(&coefficients, level, scale)
+        let coefficients = self.context.transform().to_coefficients(&re, &im, scale);
+        self.finish(&coefficients, false, level, scale)
     }
 
     /// Real numbers into coefficients 0, 1, …
@@ -105,11 +105,11 @@ impl Encoder {
         scale: f64,
     ) -> Result<Plaintext, EncodeError> {
         self.check(values, self.context.degree(), level, scale)?;
-        let mut coefficients = Zeroizing::new(vec![0.0; self.context.degree()]);
+        let mut coefficients = Wiped::zero(self.context.degree());
         for (c, v) in coefficients.iter_mut().zip(values) {
             *c = v * scale;
         }
-        self.finish(&coefficients, level, scale)
+        self.finish(&coefficients, false, level, scale)
     }
 
     /// The real parts of all slots.
@@ -118,34 +118,34 @@ impl Encoder {
     ///
     /// Cost: one inverse NTT per limb, limbs²/2 modular products per coefficient, one complex transform.
     pub fn decode(&self, plaintext: &Plaintext) -> Vec<f64> {
-        let coefficients = self.scaled_coefficients(plaintext);
         let mut slots = vec![0.0; self.context.slots()];
-        self.context.transform().to_slots(&coefficients, &mut slots, None);
+        self.to_slots(plaintext, &mut slots, None);
         slots
     }
 
     /// All slots.
     pub fn decode_complex(&self, plaintext: &Plaintext) -> Vec<Complex> {
-        let coefficients = self.scaled_coefficients(plaintext);
-        let mut re = Zeroizing::new(vec![0.0; self.context.slots()]);
-        let mut im = Zeroizing::new(vec![0.0; self.context.slots()]);
-        self.context.transform().to_slots(&coefficients, &mut re, Some(&mut im));
+        let mut re = Wiped::any(self.context.slots());
+        let mut im = Wiped::any(self.context.slots());
+        self.to_slots(plaintext, &mut re, Some(&mut im));
         re.iter().copied().zip(im.iter().copied()).collect()
     }
 
     /// All coefficients.
     pub fn decode_coefficients(&self, plaintext: &Plaintext) -> Vec<f64> {
-        core::mem::take(&mut *self.scaled_coefficients(plaintext))
+        let coefficients = self.coefficients(plaintext);
+        coefficients.iter().map(|c| c / plaintext.scale()).collect()
     }
 
-    fn scaled_coefficients(&self, plaintext: &Plaintext) -> Zeroizing<Vec<f64>> {
+    fn to_slots(&self, plaintext: &Plaintext, re: &mut [f64], im: Option<&mut [f64]>) {
+        let factor = 1.0 / plaintext.scale();
+        self.context.transform().to_slots(&self.coefficients(plaintext), factor, re, im);
+    }
+
+    /// Coefficients as they are, times the scale.
+    fn coefficients(&self, plaintext: &Plaintext) -> Wiped<f64> {
         let basis = self.context.basis();
-        let poly = basis.inverse(plaintext.poly().clone());
-        let mut values = Zeroizing::new(self.context.radix().to_centered(basis, poly));
-        for v in values.iter_mut() {
-            *v /= plaintext.scale();
-        }
-        values
+        self.context.radix().to_centered(basis, basis.coefficients(plaintext.poly()))
     }
 
     fn check(&self, values: &[f64], places: usize, level: usize, scale: f64) -> Result<(), EncodeError> {
@@ -158,42 +158,62 @@ impl Encoder {
         if level > self.context.max_level() {
             return Err(EncodeError::Level { level, max: self.context.max_level() });
         }
-        if values.iter().any(|v| !v.is_finite()) {
+        if !largest(values).is_finite() {
             return Err(EncodeError::NotFinite);
         }
         Ok(())
     }
 
-    fn finish(&self, coefficients: &[f64], level: usize, scale: f64) -> Result<Plaintext, EncodeError> {
-        let largest = coefficients.iter().fold(0.0f64, |max, c| max.max(c.abs()));
-        // A maximum passes over NaN, which an overflow inside the transform leaves behind.
-        if coefficients.iter().any(|c| !c.is_finite()) {
-            return Err(EncodeError::TooLarge {
-                needed: f64::INFINITY,
-                available: self.context.log2_modulus(level),
-            });
-        }
-        let (needed, available) = (libm::log2(largest.max(1.0)) + 1.0, self.context.log2_modulus(level));
+    /// Rounds, and reduces modulo every prime. `mirrored` coefficients are those of a polynomial that is its own conjugate.
+    fn finish(
+        &self,
+        coefficients: &[f64],
+        mirrored: bool,
+        level: usize,
+        scale: f64,
+    ) -> Result<Plaintext, EncodeError> {
+        let largest = largest(coefficients);
+        // Infinite or NaN where the transform overflowed.
+        let needed = if largest.is_finite() { libm::log2(largest.max(1.0)) + 1.0 } else { f64::INFINITY };
+        let available = self.context.log2_modulus(level);
         if needed >= available {
             return Err(EncodeError::TooLarge { needed, available });
         }
         let basis = self.context.basis();
+        let mut poly = Poly::scratch(basis.degree(), level + 1);
         // Below 2^62 a rounded coefficient is a machine integer.
-        let poly: Poly<Coeff> = if largest < (1u64 << 62) as f64 {
-            let mut rounded = Zeroizing::new(vec![0; coefficients.len()]);
+        let mut rounded = Wiped::any(coefficients.len());
+        let machine = largest < (1u64 << 62) as f64;
+        if machine {
             hei_ring::kernel::slots::round(&mut rounded, coefficients);
-            basis.from_signed(&rounded, level + 1)
-        } else {
-            let mut poly = Poly::zero(basis.degree(), level + 1);
-            for (limb, modulus) in poly.iter_mut().zip(basis.moduli()) {
-                for (residue, c) in limb.iter_mut().zip(coefficients) {
-                    *residue = residue_of(*c, modulus);
+        }
+        for (i, limb) in poly.iter_mut().enumerate() {
+            let (table, modulus) = (basis.table(i), basis.modulus(i));
+            let fill = |start: usize, part: &mut [u64]| {
+                let range = start..start + part.len();
+                if machine {
+                    hei_ring::kernel::reduce_signed(part, &rounded[range], modulus);
+                } else {
+                    for (residue, c) in part.iter_mut().zip(&coefficients[range]) {
+                        *residue = residue_of(*c, modulus);
+                    }
                 }
+            };
+            if mirrored {
+                table.forward_mirrored(limb, fill);
+            } else {
+                table.forward_with(limb, fill, |_, _| ());
             }
-            poly
-        };
-        Ok(Plaintext::from_parts(basis.forward(poly), scale))
+        }
+        Ok(Plaintext::from_parts(poly, scale))
     }
+}
+
+/// The largest size among numbers; infinite or NaN when one of them is.
+fn largest(values: &[f64]) -> f64 {
+    let mut bits = 0;
+    hei_ring::kernel::slots::largest(values, &mut bits);
+    f64::from_bits(bits)
 }
 
 /// round(x) mod q for any finite double, exactly.

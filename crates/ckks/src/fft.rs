@@ -8,17 +8,19 @@
 //! One order of operations, no fused multiply-add and twiddles from a portable library: every platform computes the same
 //! doubles.
 
+use hei_ring::Wiped;
 use hei_ring::automorphism::SLOT_GENERATOR;
 use hei_ring::kernel::fft::Stages;
 use hei_ring::kernel::slots;
 use hei_ring::ntt::bit_reverse;
-use zeroize::Zeroizing;
 
 /// Tables for one degree. Memory: about 36 N bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct SlotTransform {
-    /// Where slot i sits in bit-reversed order, and whether it is conjugated there.
-    slots: Vec<(u32, bool)>,
+    /// Where slot i sits in bit-reversed order.
+    places: Vec<u32>,
+    /// Whether it is conjugated there.
+    conjugate: Vec<bool>,
     /// exp(2 pi i j / len) for j < len/2, for len = 2, 4, …, N/2, one stage after the other: stage of half-length h
     /// starts at h - 1.
     stage_re: Vec<f64>,
@@ -52,14 +54,14 @@ impl SlotTransform {
         let n = degree / 2;
         let (log, two_n) = (n.trailing_zeros(), 2 * degree as u64);
         let mut power = 1u64;
-        let slots = (0..n)
+        let (places, conjugate) = (0..n)
             .map(|_| {
                 let conjugate = power % 4 == 3;
                 let point = if conjugate { two_n - power } else { power };
                 power = power * SLOT_GENERATOR % two_n;
                 (bit_reverse(((point - 1) / 4) as usize, log) as u32, conjugate)
             })
-            .collect();
+            .unzip();
         let mut half = 1;
         let (mut stage_re, mut stage_im) = (Vec::with_capacity(n), Vec::with_capacity(n));
         while half < n {
@@ -71,43 +73,74 @@ impl SlotTransform {
             half *= 2;
         }
         let (twist_re, twist_im) = (0..n).map(|k| unit(k, 2 * degree)).unzip();
-        Self { slots, stage_re, stage_im, twist_re, twist_im }
+        Self { places, conjugate, stage_re, stage_im, twist_re, twist_im }
     }
 
     /// Slots (as many as given, the rest zero) to N coefficients times `factor`, not rounded.
-    pub(crate) fn to_coefficients(
-        &self,
-        re_slots: &[f64],
-        im_slots: Option<&[f64]>,
-        factor: f64,
-    ) -> Vec<f64> {
-        let n = self.slots.len();
-        let (mut re, mut im) = (Zeroizing::new(vec![0.0; n]), Zeroizing::new(vec![0.0; n]));
-        for (i, (value, (place, conjugate))) in re_slots.iter().zip(&self.slots).enumerate() {
-            re[*place as usize] = *value;
-            if let Some(im_slots) = im_slots {
-                im[*place as usize] = if *conjugate { -im_slots[i] } else { im_slots[i] };
-            }
+    pub(crate) fn to_coefficients(&self, re_slots: &[f64], im_slots: &[f64], factor: f64) -> Wiped<f64> {
+        let n = self.places.len();
+        let (mut re, mut im) = (self.scattered(re_slots), self.scattered(im_slots));
+        for (place, _) in self.places.iter().zip(&self.conjugate).filter(|(_, conjugate)| **conjugate) {
+            im[*place as usize] = -im[*place as usize];
         }
         slots::inverse(&mut re, &mut im, self.stages());
-        let mut out = vec![0.0; 2 * n];
+        let mut out = Wiped::any(2 * n);
         let (low, high) = out.split_at_mut(n);
         slots::untwist((&re, &im), (&self.twist_re, &self.twist_im), factor / n as f64, low, high);
         out
     }
 
-    /// N coefficients to all N/2 slots: the real parts, and the imaginary parts where they are asked for.
-    pub(crate) fn to_slots(&self, coefficients: &[f64], re_slots: &mut [f64], im_slots: Option<&mut [f64]>) {
-        let n = self.slots.len();
+    /// [`to_coefficients`](Self::to_coefficients) of real numbers, by a transform of half the length. Such a polynomial is its
+    /// own conjugate: coefficient N - k is minus coefficient k, exactly.
+    pub(crate) fn real_to_coefficients(&self, values: &[f64], factor: f64) -> Wiped<f64> {
+        let n = self.places.len();
+        let half = n / 2;
+        // In bit-reversed order the numbers at even points come first, those at odd points second: the real and the imaginary
+        // parts of a vector of half the length.
+        let mut points = self.scattered(values);
+        let (even, odd) = points.split_at_mut(half);
+        slots::inverse(even, odd, self.stages());
+        let mut out = Wiped::any(2 * n);
+        let (low, high) = out.split_at_mut(n);
+        let factor = factor / (2 * n) as f64;
+        let stage = half - 1..n - 1;
+        let roots = (&self.stage_re[stage.clone()], &self.stage_im[stage]);
+        let twist = (&self.twist_re[..half], &self.twist_im[..half]);
+        slots::untwist_real((even, odd), roots, twist, factor, &mut low[..half], &mut high[..half]);
+        let middle = 2.0 * (even[0] - odd[0]) * self.twist_re[half] * factor;
+        (low[half], high[half]) = (middle, -middle);
+        slots::mirror(low, high);
+        out
+    }
+
+    /// Numbers at the points of their slots.
+    fn scattered(&self, values: &[f64]) -> Wiped<f64> {
+        let n = self.places.len();
+        let mut points = if values.len() < n { Wiped::zero(n) } else { Wiped::any(n) };
+        for (value, place) in values.iter().zip(&self.places) {
+            points[*place as usize] = *value;
+        }
+        points
+    }
+
+    /// N coefficients times `factor` to all N/2 slots: the real parts, and the imaginary parts where they are asked for.
+    pub(crate) fn to_slots(
+        &self,
+        coefficients: &[f64],
+        factor: f64,
+        re_slots: &mut [f64],
+        im_slots: Option<&mut [f64]>,
+    ) {
+        let n = self.places.len();
         let (low, high) = coefficients.split_at(n);
-        let (mut re, mut im) = (Zeroizing::new(vec![0.0; n]), Zeroizing::new(vec![0.0; n]));
-        slots::twist((low, high), (&self.twist_re, &self.twist_im), &mut re, &mut im);
+        let (mut re, mut im) = (Wiped::any(n), Wiped::any(n));
+        slots::twist((low, high), (&self.twist_re, &self.twist_im), factor, &mut re, &mut im);
         slots::forward(&mut re, &mut im, self.stages());
-        for (slot, (place, _)) in re_slots.iter_mut().zip(&self.slots) {
+        for (slot, place) in re_slots.iter_mut().zip(&self.places) {
             *slot = re[*place as usize];
         }
         if let Some(im_slots) = im_slots {
-            for (slot, (place, conjugate)) in im_slots.iter_mut().zip(&self.slots) {
+            for ((slot, place), conjugate) in im_slots.iter_mut().zip(&self.places).zip(&self.conjugate) {
                 let value = im[*place as usize];
                 *slot = if *conjugate { -value } else { value };
             }
@@ -142,7 +175,7 @@ mod tests {
         let transform = SlotTransform::new(degree);
         let m: Vec<f64> = (0..degree).map(|k| (k as f64 * 0.7).sin()).collect();
         let (mut re, mut im) = (vec![0.0; degree / 2], vec![0.0; degree / 2]);
-        transform.to_slots(&m, &mut re, Some(&mut im));
+        transform.to_slots(&m, 1.0, &mut re, Some(&mut im));
         let mut power = 1;
         for i in 0..degree / 2 {
             let (mut er, mut ei) = (0.0, 0.0);
@@ -154,7 +187,23 @@ mod tests {
             assert!((re[i] - er).abs() < 1e-12 && (im[i] - ei).abs() < 1e-12, "slot {i}");
             power = power * 3 % (2 * degree);
         }
-        let back = transform.to_coefficients(&re, Some(&im), 1.0);
+        let back = transform.to_coefficients(&re, &im, 1.0);
         assert!(back.iter().zip(&m).all(|(a, b)| (a - b).abs() < 1e-14));
+    }
+
+    #[test]
+    fn real_numbers_take_half_the_work_to_the_same_coefficients() {
+        for degree in [8, 16, 32, 256, 4096] {
+            let transform = SlotTransform::new(degree);
+            for count in [1, degree / 2 - 1, degree / 2] {
+                let values: Vec<f64> = (0..count).map(|k| (k as f64 * 1.7 + 0.3).sin() * 1e6).collect();
+                let full = transform.to_coefficients(&values, &vec![0.0; count], 3.5);
+                let half = transform.real_to_coefficients(&values, 3.5);
+                let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-8;
+                assert!(full.iter().zip(half.iter()).all(close), "N={degree}, {count} numbers");
+                let mirrored = (1..degree).all(|k| half[k] == -half[degree - k]);
+                assert!(mirrored && half[degree / 2] == 0.0, "N={degree}");
+            }
+        }
     }
 }

@@ -78,6 +78,15 @@ impl Basis {
         poly.relabel()
     }
 
+    /// Coefficients of values that stay. Cost: one inverse transform per limb.
+    pub fn coefficients(&self, poly: &Poly<Ntt>) -> Poly<Coeff> {
+        let mut out = Poly::scratch(self.degree, poly.limbs());
+        for ((out, values), table) in out.iter_mut().zip(poly.iter()).zip(&self.tables) {
+            table.inverse_from(out, values);
+        }
+        out
+    }
+
     /// a += b.
     ///
     /// # Panics

@@ -3,65 +3,68 @@
 use zeroize::Zeroize;
 
 use crate::modulus::Shoup;
-use crate::{Basis, Coeff, Poly, kernel};
+use crate::{Basis, Coeff, Modulus, Poly, Wiped, kernel};
+
+/// Words of each limb that are converted before the next: those of some limbs fit a first-level cache.
+const BLOCK: usize = 512;
 
 /// Balanced mixed-radix conversion (H. Garner, 1959, with digits in [-q/2, q/2]).
 ///
-/// x = v_0 + v_1 q_0 + v_2 q_0 q_1 + …, each |v_i| <= (q_i - 1)/2, represents every integer of (-Q/2, Q/2) once. The top
-/// digits of a small number are all zero, so summing in floating point loses nothing to cancellation: the error is a few
-/// units in the last place of x, however large Q is.
+/// x = v_0 + v_1 q_0 + v_2 q_0 q_1 + …, each |v_i| <= (q_i - 1)/2, represents every integer of (-Q/2, Q/2) once, whatever the
+/// order of the primes: the smallest comes first here, so that digits need no reduction modulo a later prime. The top digits
+/// of a small number are all zero, so summing in floating point loses nothing to cancellation: the error is a few units in the
+/// last place of x, however large Q is.
 #[derive(Debug, Clone)]
 pub struct MixedRadix {
-    /// `inverses[i][j]` = 1/q_j mod q_i, for j < i.
+    /// `inverses[i][j]` = 1/q_j mod q_i.
     inverses: Vec<Vec<Shoup>>,
-    /// q_0 … q_{i-1} rounded to a double.
-    radices: Vec<f64>,
 }
 
 impl MixedRadix {
     /// Constants for the first `limbs` primes of a basis.
     pub fn new(basis: &Basis, limbs: usize) -> Self {
-        let inverses = (0..limbs)
-            .map(|i| {
-                let m = basis.modulus(i);
-                (0..i).map(|j| m.shoup(m.inv(m.reduce(basis.modulus(j).value())))).collect()
-            })
-            .collect();
-        let mut radices = Vec::with_capacity(limbs);
-        let mut product = 1.0;
-        for m in basis.moduli().take(limbs) {
-            radices.push(product);
-            product *= m.value() as f64;
-        }
-        Self { inverses, radices }
+        let all = || basis.moduli().take(limbs);
+        let inverse = |m: &Modulus, q: &Modulus| m.shoup(m.inv(m.reduce(q.value())));
+        Self { inverses: all().map(|m| all().map(|q| inverse(m, q)).collect()).collect() }
     }
 
     /// Every coefficient as the nearest double of its centered value, up to a few units in the last place.
     ///
-    /// Cost: limbs (limbs - 1) / 2 modular products per coefficient.
+    /// Always from all limbs, in time that does not depend on them. Cost: limbs (limbs - 1) / 2 modular products per
+    /// coefficient.
     ///
     /// # Panics
     /// When the polynomial has more limbs than there are constants for.
-    pub fn to_centered(&self, basis: &Basis, mut poly: Poly<Coeff>) -> Vec<f64> {
-        let limbs = poly.limbs();
-        assert!(limbs <= self.radices.len(), "constants reach this far");
-        let mut lifted = Poly::<Coeff>::zero(poly.degree(), 1);
-        // Limb i becomes digit i, kept as a residue of its own prime.
-        for i in 1..limbs {
-            let modulus = basis.modulus(i);
-            for j in 0..i {
-                kernel::lift_centered(lifted.limb_mut(0), poly.limb(j), basis.modulus(j).value(), modulus);
-                kernel::sub_assign(poly.limb_mut(i), lifted.limb(0), modulus);
-                kernel::mul_scalar_assign(poly.limb_mut(i), self.inverses[i][j], modulus);
+    pub fn to_centered(&self, basis: &Basis, mut poly: Poly<Coeff>) -> Wiped<f64> {
+        let (limbs, degree) = (poly.limbs(), poly.degree());
+        assert!(limbs <= self.inverses.len(), "constants reach this far");
+        let mut order: Vec<usize> = (0..limbs).collect();
+        order.sort_unstable_by_key(|i| basis.modulus(*i).value());
+        // What a digit counts, rounded; kept finite, so that a digit of zero stays one however large Q is.
+        let radices: Vec<f64> = (0..limbs)
+            .map(|i| order[..i].iter().fold(1.0, |r, j| (r * basis.modulus(*j).value() as f64).min(f64::MAX)))
+            .collect();
+        let mut sums = Wiped::<f64>::any(degree);
+        let mut parts: Vec<_> = poly.iter_mut().map(|limb| limb.chunks_mut(BLOCK)).collect();
+        for sum in sums.chunks_mut(BLOCK) {
+            let mut block: Vec<&mut [u64]> = order.iter().filter_map(|i| parts[*i].next()).collect();
+            // Limb i becomes digit i, kept as a residue of its own prime.
+            for i in 1..limbs {
+                let (digits, rest) = block.split_at_mut(i);
+                let (prime, limb) = (order[i], &mut *rest[0]);
+                for (digit, j) in digits.iter().zip(&order) {
+                    let from = basis.modulus(*j).value();
+                    kernel::peel(limb, digit, from, self.inverses[prime][*j], basis.modulus(prime));
+                }
+            }
+            sum.fill(0.0);
+            for ((digits, i), radix) in block.iter().zip(&order).zip(&radices).rev() {
+                kernel::slots::add_centered(sum, digits, basis.modulus(*i).value(), *radix);
             }
         }
-        let mut sum = vec![0.0; poly.degree()];
-        for i in (0..limbs).rev() {
-            kernel::slots::add_centered(&mut sum, poly.limb(i), basis.modulus(i).value(), self.radices[i]);
-        }
+        drop(parts);
         poly.zeroize();
-        lifted.zeroize();
-        sum
+        sums
     }
 }
 
@@ -99,5 +102,43 @@ mod tests {
             let back = MixedRadix::new(&basis, 2).to_centered(&basis, Poly::from_data(n, data).unwrap());
             assert_eq!(back[0], value as f64);
         }
+    }
+
+    #[test]
+    fn no_limb_is_believed_without_the_others() {
+        // Numbers that some of the limbs alone would give away for small ones, or for others near the ends of their ranges.
+        let n = 16;
+        let basis = Basis::new(n, &chain_primes(n, &[60, 30, 31]).unwrap()).unwrap();
+        let [q0, q1, q2] = [0, 1, 2].map(|i| i128::from(basis.modulus(i).value()));
+        let all = q0 * q1 * q2;
+        let mut values =
+            vec![all / 2, -(all / 2), all / 2 - 1, 1 - all / 2, q0 / 2, q0 / 2 + 1, -(q0 / 2), -(q0 / 2) - 1];
+        for part in [q0, q1, q2, q0 * q1, q0 * q2, q1 * q2] {
+            values.extend([
+                5 + part,
+                5 - part,
+                5 + part * 1000,
+                (all / 2 / part) * part,
+                part / 2,
+                part / 2 + 1,
+            ]);
+        }
+        for value in values {
+            let residues = |m: &Modulus| value.rem_euclid(i128::from(m.value())) as u64;
+            let data = basis.moduli().flat_map(|m| [residues(m); 16]).collect();
+            let back = MixedRadix::new(&basis, 3).to_centered(&basis, Poly::from_data(n, data).unwrap());
+            assert!(value.abs() <= all / 2);
+            let exact = value as f64;
+            assert!((back[0] - exact).abs() <= exact.abs() * 2.0 * f64::EPSILON, "{} for {value}", back[0]);
+        }
+    }
+
+    #[test]
+    fn moduli_beyond_the_range_of_doubles_do_not_spoil_small_numbers() {
+        let n = 16;
+        let basis = Basis::new(n, &chain_primes(n, &[61; 20]).unwrap()).unwrap();
+        let data = basis.moduli().flat_map(|m| [m.from_signed(-77); 16]).collect();
+        let back = MixedRadix::new(&basis, 20).to_centered(&basis, Poly::from_data(n, data).unwrap());
+        assert_eq!(back[3], -77.0);
     }
 }

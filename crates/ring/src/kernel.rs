@@ -176,11 +176,12 @@ impl Twiddles {
 /// What writes or reads stretches of a limb, each with the place it starts at.
 type Stretches<'a> = &'a mut dyn FnMut(usize, &mut [u64]);
 
-/// Forward transform of what `fill` writes, in [0, q), out [0, q). `a` has the length of the tables.
+/// Forward transform of what `fill` writes, in [0, q), out [0, q). `a` has the length of the tables; or half of it, for the
+/// layers below the first half of the topmost one, and `top` is 2 instead of 1.
 ///
 /// `fill` gets stretches of `a`, each word once; so does `done` when they are finished.
 pub(crate) fn ntt_forward(
-    a: &mut [u64],
+    (a, top): (&mut [u64], usize),
     roots: &Twiddles,
     modulus: &Modulus,
     fill: Stretches<'_>,
@@ -189,25 +190,25 @@ pub(crate) fn ntt_forward(
     match roots {
         Twiddles::Pairs(pairs) => {
             fill(0, a);
-            scalar::ntt_forward(a, pairs, modulus);
+            scalar::ntt_forward((a, top), pairs, modulus);
             done(0, a);
         }
         #[cfg(target_arch = "x86_64")]
         Twiddles::Doubles(values, quotients) => {
             fill(0, a);
             // SAFETY: tables for a vector kernel are made only after its instructions were detected.
-            unsafe { x86::fma::forward(a, values, quotients, modulus) };
+            unsafe { x86::fma::forward((a, top), values, quotients, modulus) };
             done(0, a);
         }
         #[cfg(target_arch = "x86_64")]
         Twiddles::Blocks(Blocks { fused: true, upper, blocks }) => {
             // SAFETY: as above.
-            unsafe { x86::ifma::forward(a, (upper, blocks), modulus, fill, done) };
+            unsafe { x86::ifma::forward((a, top), (upper, blocks), modulus, fill, done) };
         }
         #[cfg(target_arch = "x86_64")]
         Twiddles::Blocks(Blocks { fused: false, upper, blocks }) => {
             // SAFETY: as above.
-            unsafe { x86::avx512::forward(a, (upper, blocks), modulus, fill, done) };
+            unsafe { x86::avx512::forward((a, top), (upper, blocks), modulus, fill, done) };
         }
     }
 }
@@ -317,6 +318,10 @@ dispatch! {
     lift_centered(out: &mut [u64], a: &[u64], from: u64; modulus)
 }
 dispatch! {
+    /// a = (a - digit) constant, where `digit` is a residue modulo `from` taken centered. In [0, q), out [0, q).
+    peel(a: &mut [u64], digits: &[u64], from: u64, scalar: Shoup; modulus)
+}
+dispatch! {
     /// out = a mod q, for signed a. Out [0, q).
     reduce_signed(out: &mut [u64], a: &[i64]; modulus)
 }
@@ -375,8 +380,22 @@ pub mod slots {
         untwist(z: (&[f64], &[f64]), t: (&[f64], &[f64]), factor: f64, low: &mut [f64], high: &mut [f64])
     }
     doubles! {
-        /// re + i im = (low + i high) t.
-        twist(m: (&[f64], &[f64]), t: (&[f64], &[f64]), re: &mut [f64], im: &mut [f64])
+        /// [`untwist`] for the transform of real numbers, from one of half the length.
+        untwist_real(
+            z: (&[f64], &[f64]), w: (&[f64], &[f64]), t: (&[f64], &[f64]), factor: f64, low: &mut [f64], high: &mut [f64]
+        )
+    }
+    doubles! {
+        /// The second halves of both: the k-th coefficient from the end is minus the k-th.
+        mirror(low: &mut [f64], high: &mut [f64])
+    }
+    doubles! {
+        /// The largest size, as the bits of a double: those of NaN and of infinity are larger than those of any number.
+        largest(x: &[f64], bits: &mut u64)
+    }
+    doubles! {
+        /// re + i im = (low + i high) factor · t.
+        twist(m: (&[f64], &[f64]), t: (&[f64], &[f64]), factor: f64, re: &mut [f64], im: &mut [f64])
     }
     doubles! {
         /// sum += digit · radix, digits in [0, q) taken centered.
@@ -472,6 +491,7 @@ mod tests {
                     with(&|x| add_scalar_assign::at(level, x, constant, &modulus)),
                     with(&|x| reduce_shifted::at(level, x, &wide, constant, &modulus)),
                     with(&|x| lift_centered::at(level, x, &digits, from, &modulus)),
+                    with(&|x| peel::at(level, x, &digits, from, scalar, &modulus)),
                     with(&|x| reduce_signed::at(level, x, &signed, &modulus)),
                 ]
             };

@@ -3,7 +3,7 @@
 use crate::kernel::{self, Level, Twiddles};
 use crate::modulus::Shoup;
 use crate::prime::minimal_root;
-use crate::{Modulus, RingError};
+use crate::{Modulus, RingError, Wiped};
 
 /// Tables for one prime and one degree.
 ///
@@ -19,7 +19,12 @@ pub struct NttTable {
     forward: Twiddles,
     inverse: Twiddles,
     inverse_last: (Shoup, Shoup),
+    /// psi^(N/2), a square root of -1.
+    unity: Shoup,
 }
+
+/// Words of either half that are folded at once.
+const FOLD: usize = 512;
 
 impl NttTable {
     /// Tables for a prime that is 1 mod 2N.
@@ -60,6 +65,7 @@ impl NttTable {
             forward,
             inverse: Twiddles::new(kernel, inverse, &modulus),
             inverse_last,
+            unity: modulus.shoup(modulus.pow(root, degree as u64 / 2)),
         })
     }
 
@@ -102,7 +108,37 @@ impl NttTable {
         mut done: impl FnMut(usize, &mut [u64]),
     ) {
         assert_eq!(limb.len(), self.degree, "a limb holds N words");
-        kernel::ntt_forward(limb, &self.forward, &self.modulus, &mut fill, &mut done);
+        kernel::ntt_forward((limb, 1), &self.forward, &self.modulus, &mut fill, &mut done);
+    }
+
+    /// Values of a polynomial that is its own conjugate, p(X) = p(1/X): for half the cost, since they repeat backwards.
+    ///
+    /// `fill` writes a stretch of the coefficients from a place on, in [0, q), wherever asked; the k-th from the end is minus
+    /// the k-th, or the values are those of another polynomial.
+    ///
+    /// # Panics
+    /// When `limb` does not hold N words.
+    pub fn forward_mirrored(&self, limb: &mut [u64], mut fill: impl FnMut(usize, &mut [u64])) {
+        assert_eq!(limb.len(), self.degree, "a limb holds N words");
+        let half = self.degree / 2;
+        let (low, high) = limb.split_at_mut(half);
+        let mut upper = Wiped::<u64>::any(half.min(FOLD));
+        // The first half of the topmost layer; the second half has the same values backwards.
+        let mut fold = |start: usize, part: &mut [u64]| {
+            for (i, part) in part.chunks_mut(FOLD).enumerate() {
+                let (at, upper) = (start + i * FOLD, &mut upper[..part.len()]);
+                fill(at, part);
+                fill(half + at, upper);
+                kernel::mul_scalar_add_assign(part, upper, self.unity, &self.modulus);
+            }
+        };
+        let mut reverse = |start: usize, part: &mut [u64]| {
+            let end = half - start;
+            for (word, value) in high[end - part.len()..end].iter_mut().rev().zip(part) {
+                *word = *value;
+            }
+        };
+        kernel::ntt_forward((low, 2), &self.forward, &self.modulus, &mut fold, &mut reverse);
     }
 
     /// Values in [0, q) to coefficients in [0, q), in place.
@@ -206,6 +242,26 @@ mod tests {
             t.forward(&mut round);
             t.inverse(&mut round);
             prop_assert_eq!(round, a);
+        }
+    }
+
+    #[test]
+    fn polynomials_that_are_their_own_conjugates_need_half_a_transform() {
+        for (degree, bits) in [(8, 20), (64, 30), (128, 47), (4096, 50), (8192, 60), (16384, 36)] {
+            let t = table(degree, bits);
+            let m = *t.modulus();
+            let mut p = words(11, degree, m.value());
+            for k in 1..degree {
+                if 2 * k >= degree {
+                    p[k] = m.neg(p[degree - k]);
+                }
+            }
+            p[degree / 2] = 0;
+            let mut expected = p.clone();
+            t.forward(&mut expected);
+            let mut limb = vec![5; degree];
+            t.forward_mirrored(&mut limb, |start, part| part.copy_from_slice(&p[start..start + part.len()]));
+            assert!(limb == expected, "N={degree}, {bits} bits");
         }
     }
 

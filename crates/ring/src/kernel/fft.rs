@@ -88,15 +88,55 @@ pub(super) fn untwist(
     }
 }
 
-/// (low + i high) t into (re, im).
+/// [`untwist`] for the transform of real numbers, from the transform z of half the length that has them as its real and
+/// imaginary parts in turns; for the first half of the points. `w` are the roots of the stage that is left out.
+#[inline(always)]
+pub(super) fn untwist_real(
+    (re, im): (&[f64], &[f64]),
+    (wr, wi): (&[f64], &[f64]),
+    (tr, ti): (&[f64], &[f64]),
+    factor: f64,
+    low: &mut [f64],
+    high: &mut [f64],
+) {
+    // With y the conjugate's partner: z + conj(y) are twice the even points', (z - conj(y)) / i twice the odd points'.
+    let one = |(zr, zi): (f64, f64), (yr, yi): (f64, f64), (wr, wi): (f64, f64), (tr, ti): (f64, f64)| {
+        let (or, oi) = (zi + yi, yr - zr);
+        let re = (zr + yr) + (or * wr + oi * wi);
+        let im = (zi - yi) + (oi * wr - or * wi);
+        ((re * tr + im * ti) * factor, (im * tr - re * ti) * factor)
+    };
+    (low[0], high[0]) = one((re[0], im[0]), (re[0], im[0]), (wr[0], wi[0]), (tr[0], ti[0]));
+    let z = re[1..].iter().zip(&im[1..]).zip(re[1..].iter().rev().zip(im[1..].iter().rev()));
+    let roots = wr[1..].iter().zip(&wi[1..]).zip(tr[1..].iter().zip(&ti[1..]));
+    for (((z, y), (w, t)), (low, high)) in z.zip(roots).zip(low[1..].iter_mut().zip(&mut high[1..])) {
+        (*low, *high) = one((*z.0, *z.1), (*y.0, *y.1), (*w.0, *w.1), (*t.0, *t.1));
+    }
+}
+
+/// The second halves of both from their first halves, for coefficients of which the k-th from the end is minus the k-th.
+#[inline(always)]
+pub(super) fn mirror(low: &mut [f64], high: &mut [f64]) {
+    let half = low.len() / 2;
+    let ((low, low_end), (high, high_end)) = (low.split_at_mut(half), high.split_at_mut(half));
+    for (end, start) in [(low_end, &high[..]), (high_end, &low[..])] {
+        for (end, start) in end[1..].iter_mut().zip(start[1..].iter().rev()) {
+            *end = -start;
+        }
+    }
+}
+
+/// (low + i high) factor, times t; into (re, im).
 #[inline(always)]
 pub(super) fn twist(
     (low, high): (&[f64], &[f64]),
     (tr, ti): (&[f64], &[f64]),
+    factor: f64,
     re: &mut [f64],
     im: &mut [f64],
 ) {
     for (((((low, high), tr), ti), re), im) in low.iter().zip(high).zip(tr).zip(ti).zip(re).zip(im) {
+        let (low, high) = (low * factor, high * factor);
         *re = low * tr - high * ti;
         *im = low * ti + high * tr;
     }
@@ -110,6 +150,12 @@ pub(super) fn add_centered(sum: &mut [f64], digits: &[u64], q: u64, radix: f64) 
         let centered = digit.wrapping_sub(q & over) as i64;
         *sum += centered as f64 * radix;
     }
+}
+
+/// The largest size, as the bits of a double: those of NaN and of infinity are larger than those of any number.
+#[inline(always)]
+pub(super) fn largest(x: &[f64], bits: &mut u64) {
+    *bits = x.iter().fold(0, |most, x| most.max(x.abs().to_bits()));
 }
 
 /// Nearest integers, halves away from zero, of numbers below 2^62 in size.

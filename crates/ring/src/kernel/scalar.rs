@@ -5,13 +5,13 @@ use crate::modulus::{Modulus, Shoup, mul_wide, reduce_once};
 /// Forward negacyclic transform, decimation in time, lazy (Harvey 2014, Alg. 4).
 ///
 /// `roots[m + i]` is psi^bitrev(i), for the layer with m blocks. In [0, q), out [0, q), bit-reversed order.
-/// Between layers values are in [0, 4q).
-pub fn ntt_forward(a: &mut [u64], roots: &[Shoup], modulus: &Modulus) {
+/// Between layers values are in [0, 4q). The topmost layer is the one with `top` blocks.
+pub fn ntt_forward((a, top): (&mut [u64], usize), roots: &[Shoup], modulus: &Modulus) {
     let q = modulus.value();
     let two_q = 2 * q;
     let n = a.len();
-    let (mut m, mut width) = (1, n);
-    while m < n {
+    let (mut m, mut width) = (top, n);
+    while width > 1 {
         width /= 2;
         for (block, root) in a.chunks_exact_mut(2 * width).zip(&roots[m..2 * m]) {
             let (low, high) = block.split_at_mut(width);
@@ -131,6 +131,17 @@ pub fn lift_centered(out: &mut [u64], a: &[u64], from: u64, modulus: &Modulus) {
         // All ones when x > half.
         let over = ((half.wrapping_sub(*x) as i64) >> 63) as u64;
         *o = modulus.sub(modulus.reduce(*x), wrap & over);
+    }
+}
+
+/// a = (a - digit) constant, where `digit` is a residue modulo `from` taken centered. In [0, q), out [0, q).
+pub fn peel(a: &mut [u64], digits: &[u64], from: u64, scalar: Shoup, modulus: &Modulus) {
+    let (half, wrap) = (from >> 1, modulus.reduce(from));
+    for (x, digit) in a.iter_mut().zip(digits) {
+        // All ones when the digit is negative.
+        let over = ((half.wrapping_sub(*digit) as i64) >> 63) as u64;
+        let digit = modulus.sub(modulus.reduce(*digit), wrap & over);
+        *x = scalar.mul(modulus.sub(*x, digit), modulus.value());
     }
 }
 

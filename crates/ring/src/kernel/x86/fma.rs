@@ -191,18 +191,23 @@ macro_rules! halves {
 }
 
 #[target_feature(enable = "avx2,fma")]
-pub(in crate::kernel) fn forward(a: &mut [u64], w: &[u64], quotients: &[u64], modulus: &Modulus) {
+pub(in crate::kernel) fn forward(
+    (a, top): (&mut [u64], usize),
+    w: &[u64],
+    quotients: &[u64],
+    modulus: &Modulus,
+) {
     let run = Run { w, quotients, p: Prime::new(modulus) };
     let p = &run.p;
     for x in a.as_chunks_mut::<4>().0 {
         keep(x, load(x));
     }
-    let (mut len, mut m) = (a.len(), 1);
+    let (mut len, mut m) = (a.len(), top);
     // Layers above four words, two at a time, after a single one when their number is odd.
     if (len / 4).trailing_zeros() % 2 == 1 {
-        let root = run.root(1);
+        let root = run.root(m);
         halves!(a, |x, y| run.butterfly(x, y, root));
-        (len, m) = (len / 2, 2);
+        (len, m) = (len / 2, 2 * m);
     }
     while len > 4 {
         for (i, block) in a.chunks_exact_mut(len).enumerate() {
@@ -381,5 +386,6 @@ plain! {
     add_scalar_assign(a: &mut [u64], scalar: u64);
     reduce_shifted(out: &mut [u64], a: &[u64], shift: u64);
     lift_centered(out: &mut [u64], a: &[u64], from: u64);
+    peel(a: &mut [u64], digits: &[u64], from: u64, scalar: Shoup);
     reduce_signed(out: &mut [u64], a: &[i64]);
 }

@@ -126,6 +126,49 @@ macro_rules! loops {
         }
 
         #[target_feature(enable = $features)]
+        pub(in crate::kernel) fn peel(
+            a: &mut [u64],
+            digits: &[u64],
+            from: u64,
+            scalar: Shoup,
+            modulus: &Modulus,
+        ) {
+            // Digits below the prime are residues as they are.
+            if from < modulus.value() {
+                peel_reduced::<true>(a, digits, from, scalar, modulus);
+            } else {
+                peel_reduced::<false>(a, digits, from, scalar, modulus);
+            }
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn peel_reduced<const REDUCED: bool>(
+            a: &mut [u64],
+            digits: &[u64],
+            from: u64,
+            scalar: Shoup,
+            modulus: &Modulus,
+        ) {
+            let p = Prime::new(modulus);
+            let (half, wrap) = (splat(from >> 1), splat(modulus.reduce(from)));
+            let (w, quotient) = (splat(scalar.value), splat(arithmetic::quotient(scalar.quotient)));
+            let (xs, x_rest) = a.as_chunks_mut::<8>();
+            let (ds, d_rest) = digits.as_chunks::<8>();
+            for (x, digit) in xs.iter_mut().zip(ds) {
+                let word = load(digit);
+                let over = _mm512_cmpgt_epu64_mask(word, half);
+                let digit = if REDUCED { word } else { arithmetic::reduce(word, &p) };
+                // x - digit + wrap is in (-q, 2q): with q more a factor, as any word is.
+                let x_plus = _mm512_add_epi64(load(x), p.q);
+                let x_plus = _mm512_mask_add_epi64(x_plus, over, x_plus, wrap);
+                let product = arithmetic::mul_bounded(_mm512_sub_epi64(x_plus, digit), w, quotient, &p);
+                store(x, arithmetic::settle(product, &p));
+            }
+            scalar::peel(x_rest, d_rest, from, scalar, modulus);
+        }
+
+        #[target_feature(enable = $features)]
         pub(in crate::kernel) fn reduce_signed(out: &mut [u64], a: &[i64], modulus: &Modulus) {
             let p = Prime::new(modulus);
             let (os, o_rest) = out.as_chunks_mut::<8>();

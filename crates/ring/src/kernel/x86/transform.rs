@@ -119,18 +119,18 @@ macro_rules! transform {
             #[target_feature(enable = $features)]
             fn forward_all<const LAZY: bool>(
                 &self,
-                a: &mut [u64],
+                (a, top): (&mut [u64], usize),
                 fill: &mut dyn FnMut(usize, &mut [u64]),
                 done: &mut dyn FnMut(usize, &mut [u64]),
             ) {
                 if a.len() <= crate::kernel::x86::transform::SEGMENT {
                     fill(0, a);
-                    return self.forward::<LAZY>(a, (1, 0), 0, done);
+                    return self.forward::<LAZY>(a, (top, 0), 0, done);
                 }
-                self.forward_filled::<LAZY>(a, fill);
+                self.forward_filled::<LAZY>((a, top), fill);
                 let quarter = a.len() / 4;
                 for (i, part) in a.chunks_exact_mut(quarter).enumerate() {
-                    self.forward::<LAZY>(part, (4, i), i * quarter, done);
+                    self.forward::<LAZY>(part, (4 * top, i), i * quarter, done);
                 }
             }
 
@@ -138,7 +138,7 @@ macro_rules! transform {
             #[target_feature(enable = $features)]
             fn forward_filled<const LAZY: bool>(
                 &self,
-                a: &mut [u64],
+                (a, top): (&mut [u64], usize),
                 fill: &mut dyn FnMut(usize, &mut [u64]),
             ) {
                 let quarter = a.len() / 4;
@@ -150,7 +150,7 @@ macro_rules! transform {
                     for (k, part) in parts.iter_mut().enumerate() {
                         fill(k * quarter + i * crate::kernel::x86::transform::STRETCH, part);
                     }
-                    self.forward_two::<LAZY>(parts, 1);
+                    self.forward_two::<LAZY>(parts, top);
                 }
             }
 
@@ -404,7 +404,7 @@ macro_rules! transform {
         /// The forward transform of what `fill` writes; finished stretches go to `done`.
         #[target_feature(enable = $features)]
         pub(in crate::kernel) fn forward(
-            a: &mut [u64],
+            (a, top): (&mut [u64], usize),
             (upper, blocks): (&[[u64; 2]], &[[u64; 128]]),
             modulus: &Modulus,
             fill: &mut dyn FnMut(usize, &mut [u64]),
@@ -412,9 +412,9 @@ macro_rules! transform {
         ) {
             let run = Run { upper, blocks, p: Prime::new(modulus) };
             if arithmetic::lazy(modulus.value(), a.len().trailing_zeros()) {
-                run.forward_all::<true>(a, fill, done);
+                run.forward_all::<true>((a, top), fill, done);
             } else {
-                run.forward_all::<false>(a, fill, done);
+                run.forward_all::<false>((a, top), fill, done);
             }
         }
 
