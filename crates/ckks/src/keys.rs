@@ -55,8 +55,12 @@ impl SecretKey {
         context: &Arc<Context>,
         coefficients: Zeroizing<Vec<i8>>,
     ) -> Result<Self, SecretKeyError> {
-        let ternary = coefficients.iter().all(|c| (-1..=1).contains(c));
-        if coefficients.len() != context.degree() || !ternary || coefficients.iter().all(|c| *c == 0) {
+        // All are looked at before anything is decided: where the first zero is would be visible in time.
+        let (foreign, any) = coefficients.iter().fold((false, 0), |(foreign, any), c| {
+            // -1, 0 and 1 are 0, 1 and 2 without a sign.
+            (foreign | (c.wrapping_add(1) as u8 > 2), any | *c)
+        });
+        if coefficients.len() != context.degree() || foreign || any == 0 {
             return Err(SecretKeyError);
         }
         Ok(Self::with(context, coefficients))

@@ -130,15 +130,26 @@ pub fn error(stream: &mut Stream, out: &mut [i8]) {
 /// Uniform ternary coefficients in {-1, 0, 1} from bytes below 255. How many bytes are dropped says nothing about those
 /// that are kept, and the reduction is a multiplication.
 pub fn ternary(stream: &mut Stream, out: &mut [i8]) {
+    accept(stream, out);
+    for x in out {
+        // floor(byte / 3) for byte < 256 is (byte · 171) >> 9.
+        let byte = u32::from(*x as u8);
+        *x = (byte - 3 * ((byte * 171) >> 9)) as i8 - 1;
+    }
+}
+
+/// The next bytes below 255. On its own, and not inlined, because it is the one place where time depends on a secret's
+/// stream: the constant-time checks know it by its name and let nothing else pass.
+#[inline(never)]
+fn accept(stream: &mut Stream, out: &mut [i8]) {
     let mut filled = 0;
     while filled < out.len() {
         for byte in stream.take::<256>() {
             if filled == out.len() {
                 break;
             }
-            // Written in any case, kept when below 255. floor(byte / 3) for byte < 256 is (byte · 171) >> 9.
-            let wide = u32::from(byte);
-            out[filled] = (wide - 3 * ((wide * 171) >> 9)) as i8 - 1;
+            // Written in any case, kept when below 255.
+            out[filled] = byte as i8;
             filled += usize::from(byte < 255);
         }
     }
