@@ -134,9 +134,9 @@ Examples:
   hei config defaults > hei.toml")]
 pub(crate) struct ConfigDefaults {}
 
-/// Check and back up a server's data directory.
+/// Check, back up and restore a server's data directory.
 ///
-/// Both may run while the server does.
+/// Checks and backups may run while the server does.
 #[derive(Debug, Args)]
 pub(crate) struct Store {
     #[command(subcommand)]
@@ -147,6 +147,7 @@ pub(crate) struct Store {
 pub(crate) enum StoreCommand {
     Check(StoreCheck),
     Backup(StoreBackup),
+    Restore(StoreRestore),
 }
 
 /// Read everything in a data directory and hold it against its digests.
@@ -166,7 +167,7 @@ pub(crate) struct StoreCheck {
 
 /// Copy a data directory into a new one, as of one moment.
 ///
-/// The copy is a data directory itself: serve it with `hei serve --data` to restore it.
+/// The copy is a data directory itself; `hei store restore` makes another of it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -178,6 +179,25 @@ pub(crate) struct StoreBackup {
     /// Where the copy goes; must not exist.
     #[arg(long, value_name = "DIR")]
     pub(crate) to: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Make a data directory of a backup, in a new or empty folder.
+///
+/// The backup stays as it is. It is held against its digests before anything is written, the copy after.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei store restore --from ./copy --data ./jobs")]
+pub(crate) struct StoreRestore {
+    /// The backup.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: PathBuf,
+    /// The data directory; new, or empty [default: $XDG_DATA_HOME/hei/server].
+    #[arg(long, value_name = "DIR", env = "HEI_DATA")]
+    pub(crate) data: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

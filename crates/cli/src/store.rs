@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use hei_server::store::durable::maintenance::{self, BackupError, Report};
 use serde_json::json;
 
-use crate::args::{StoreBackup, StoreCheck, StoreCommand};
+use crate::args::{StoreBackup, StoreCheck, StoreCommand, StoreRestore};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output;
 
@@ -13,6 +13,7 @@ pub(crate) fn run(command: &StoreCommand) -> Outcome {
     match command {
         StoreCommand::Check(args) => check(args),
         StoreCommand::Backup(args) => backup(args),
+        StoreCommand::Restore(args) => restore(args),
     }
 }
 
@@ -37,26 +38,34 @@ fn check(args: &StoreCheck) -> Outcome {
 
 fn backup(args: &StoreBackup) -> Outcome {
     let data = folder(args.data.as_ref())?;
-    let report = maintenance::backup(&data, &args.to).map_err(|error| {
-        let exit =
-            if matches!(error, BackupError::Damaged { .. }) { Exit::Disagreement } else { Exit::Local };
-        Failure::new(exit, error.to_string())
-    })?;
+    let report = maintenance::backup(&data, &args.to).map_err(refused)?;
     print(&report, args.json)?;
     Ok(true)
 }
 
+fn restore(args: &StoreRestore) -> Outcome {
+    let data = folder(args.data.as_ref())?;
+    let report = maintenance::restore(&args.from, &data).map_err(refused)?;
+    print(&report, args.json)?;
+    Ok(true)
+}
+
+fn refused(error: BackupError) -> Failure {
+    let exit = if matches!(error, BackupError::Damaged { .. }) { Exit::Disagreement } else { Exit::Local };
+    Failure::new(exit, error.to_string())
+}
+
 fn print(report: &Report, as_json: bool) -> std::io::Result<()> {
-    let Report { jobs, unfinished, payloads, payload_bytes, damage } = report;
+    let Report { jobs, unfinished, keys, payloads, payload_bytes, damage } = report;
     if as_json {
         return output::json(&json!({
-            "jobs": jobs, "unfinished": unfinished, "payloads": payloads, "payload_bytes": payload_bytes,
+            "jobs": jobs, "unfinished": unfinished, "keys": keys, "payloads": payloads, "payload_bytes": payload_bytes,
             "damage": damage,
         }));
     }
     let size = output::bytes(*payload_bytes);
     output::answer(&format!(
-        "{jobs} jobs, {unfinished} unfinished; {payloads} payloads of {size} are intact"
+        "{jobs} jobs, {unfinished} unfinished; {keys} evaluation keys; {payloads} payloads of {size} are intact"
     ))?;
     if damage.is_empty() {
         return output::answer("no damage");

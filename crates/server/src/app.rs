@@ -13,23 +13,21 @@ use std::time::Duration;
 
 use hei_protocol::messages::{Extension, ServerName, Service, to_json};
 use hei_protocol::{JobId, LimitName, Problem, ProblemCode};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 pub(crate) use budget::{BodyShare, NoShare};
 pub(crate) use submit::{Accepted, Submission};
 
 use crate::auth::Auth;
+use crate::backend::Backend;
 use crate::cancel::Cancellations;
 use crate::compute::{Compute, ComputeError, Lane};
-use crate::config::{ServerConfig, StoreChoice};
+use crate::config::ServerConfig;
 use crate::id::Tenant;
 use crate::keys::KeyStore;
-use crate::keys::memory::MemoryKeys;
 use crate::registry::{Document, Registry};
 use crate::serve::StartError;
-use crate::store::durable::DurableStore;
-use crate::store::memory::{Capacity, MemoryStore};
 use crate::store::{JobState, Lookup, NoRoom, Store, StoreError};
 use crate::worker::{self, ServiceTime, Task, Workshop};
 
@@ -67,33 +65,27 @@ pub(crate) struct App {
     input_budget: Arc<Semaphore>,
     waiters: StdMutex<HashMap<Tenant, u32>>,
     draining: AtomicBool,
+    /// Told when no more work is taken.
+    stopping: Notify,
     service: Document,
 }
 
 impl App {
     /// Starts the compute threads and the workers. Must be called within a tokio runtime.
-    pub(crate) fn start(config: ServerConfig, registry: Registry) -> Result<Arc<Self>, StartError> {
+    pub(crate) fn start(
+        mut config: ServerConfig,
+        registry: Registry,
+        backend: Backend,
+    ) -> Result<Arc<Self>, StartError> {
+        let Backend { store, keys, clock } = backend;
+        config.clock = clock;
         let auth = Auth::start(&config.auth, Arc::clone(&config.clock))?;
         let limits = &config.limits;
         let seconds = Duration::from_secs;
-        let capacity = Capacity {
-            active_jobs_per_tenant: u32::try_from(limits.max_active_jobs_per_tenant).unwrap_or(u32::MAX),
-            jobs: config.capacity.stored_jobs,
-            result_bytes: config.capacity.stored_result_bytes,
-            idempotency_ttl: seconds(limits.idempotency_ttl_seconds),
-            tombstone_ttl: seconds(limits.job_ttl_seconds),
-        };
         let extensions: &[Extension] =
             if config.plain_inference { &[Extension::PlainInference] } else { &[] };
         let server = ServerName { name: "hei".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
         let service = Document::new(to_json(&Service::new(limits.clone(), extensions, Some(server))));
-        let clock = Arc::clone(&config.clock);
-        let store: Arc<dyn Store> = match &config.store {
-            StoreChoice::Memory => Arc::new(MemoryStore::new(capacity, clock)),
-            StoreChoice::Durable(options) => {
-                Arc::new(DurableStore::open(options.clone(), capacity, clock).map_err(StartError::Store)?)
-            }
-        };
         let threads = match config.compute_threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
@@ -120,10 +112,6 @@ impl App {
         for _ in 0..workers_wanted {
             workers.spawn(worker::work(Arc::clone(&workshop), Arc::clone(&receiver)));
         }
-        let per_tenant = usize::try_from(config.limits.max_keys_per_tenant).unwrap_or(usize::MAX);
-        let key_ttl = seconds(config.limits.key_ttl_seconds);
-        let keys: Arc<dyn KeyStore> =
-            Arc::new(MemoryKeys::new(per_tenant, key_ttl, Arc::clone(&config.clock)));
         let key_budget = budget(config.capacity.stored_key_bytes);
         let body_budget = budget(config.capacity.buffered_body_bytes);
         let input_budget = budget(config.capacity.queued_input_bytes);
@@ -141,11 +129,11 @@ impl App {
             input_budget,
             waiters: StdMutex::default(),
             draining: AtomicBool::new(false),
+            stopping: Notify::new(),
             service,
         });
-        let unfinished = app.store().take_unfinished();
-        if !unfinished.is_empty() {
-            tokio::spawn(Arc::clone(&app).resume(unfinished));
+        if workers_wanted > 0 {
+            tokio::spawn(Arc::clone(&app).take_jobs(workers_wanted));
         }
         Ok(app)
     }
@@ -182,6 +170,7 @@ impl App {
     /// Takes no new work from now on; what was accepted is finished.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.stopping.notify_waiters();
         crate::locked(&self.queue).take();
     }
 
@@ -329,9 +318,11 @@ impl App {
             StoreError::NoRoom(NoRoom::Full { retry_after }) => {
                 Problem::new(ProblemCode::QueueFull).with_retry_after(whole_seconds(retry_after))
             }
+            StoreError::KeyGone => Problem::new(ProblemCode::EvaluationKeyNotFound),
             StoreError::DiskLow => Problem::new(ProblemCode::NotReady).with_retry_after(DISK_RETRY_SECONDS),
             StoreError::NotMonotone { .. }
             | StoreError::UnknownJob(_)
+            | StoreError::NotHeld(_)
             | StoreError::Disk(_)
             | StoreError::Stopped => {
                 tracing::error!(%error, "the store refused");

@@ -1,12 +1,12 @@
 //! Evaluation keys at rest: a tenant's own, by digest, until some time after they were last used.
 //!
-//! The [`KeyStore`] trait states the promises; [`memory::MemoryKeys`] keeps them for the life of the process. A
-//! store takes octets that were already validated, and holds them against their digest whenever they are used.
+//! The [`KeyStore`] trait states the promises; [`memory::MemoryKeys`] keeps them for the life of the process, the
+//! stores of jobs that outlive it keep them beyond it. A store takes octets that were already validated, and they are
+//! held against their digest whenever they are used.
 
 pub mod memory;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use hei_ckks::KeyManifest;
@@ -15,7 +15,7 @@ use hei_protocol::{KeyId, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::id::Tenant;
-use crate::store::Pending;
+use crate::store::{Pending, StoreError};
 
 /// What a key holds of a budget; given back when dropped.
 pub type Share = Box<dyn std::any::Any + Send + Sync>;
@@ -69,52 +69,63 @@ impl KeyRecord {
     }
 }
 
-/// A key that a job uses: it stays whole as long as this lives, whether it is deleted or expires meanwhile.
+/// Where the octets of a pinned key are.
+pub(crate) trait KeySource: Send + Sync {
+    /// The octets; may block for I/O.
+    fn read(&self) -> Result<Bytes, String>;
+
+    /// Makes sure that nobody uses the key again; may block.
+    fn quarantine(&self);
+}
+
+/// A key that a job uses: it stays whole as long as the job needs it, whether it is deleted or expires meanwhile.
 #[derive(Clone)]
 pub struct PinnedKey {
     /// The key.
     pub id: KeyId,
-    held: Arc<Held>,
+    source: Arc<dyn KeySource>,
 }
 
-struct Held {
-    octets: Bytes,
-    corrupt: AtomicBool,
-    _share: Option<Share>,
-}
-
-/// The stored octets are not those that were validated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the stored octets of evaluation key {0} have another digest")]
-pub struct CorruptKey(pub KeyId);
-
-impl Held {
-    fn new(octets: Bytes, share: Option<Share>) -> Arc<Self> {
-        Arc::new(Self { octets, corrupt: AtomicBool::new(false), _share: share })
-    }
-
-    fn is_corrupt(&self) -> bool {
-        self.corrupt.load(Ordering::Acquire)
-    }
+/// Why the octets of a pinned key are not there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LostKey {
+    /// They are not those that were validated.
+    #[error("the stored octets of evaluation key {0} have another digest")]
+    Corrupt(KeyId),
+    /// The storage does not give them.
+    #[error("the stored octets of evaluation key {id} cannot be read: {cause}")]
+    Unreadable {
+        /// The key.
+        id: KeyId,
+        /// What the storage said.
+        cause: String,
+    },
 }
 
 impl PinnedKey {
-    /// The container, held against its digest. A key that fails is quarantined: it is absent from then on.
+    pub(crate) fn new(id: KeyId, source: Arc<dyn KeySource>) -> Self {
+        Self { id, source }
+    }
+
+    /// The container, held against its digest. A key that fails is quarantined: it is absent from then on. Reads
+    /// storage: not for a thread that serves connections.
     ///
     /// # Errors
-    /// [`CorruptKey`] when storage changed it; such a key must never be evaluated with.
-    pub fn octets(&self) -> Result<&Bytes, CorruptKey> {
-        let digest: [u8; 32] = Sha256::digest(&self.held.octets).into();
+    /// [`LostKey::Corrupt`] when storage changed it; such a key must never be evaluated with.
+    /// [`LostKey::Unreadable`] when storage does not answer.
+    pub fn octets(&self) -> Result<Bytes, LostKey> {
+        let octets = self.source.read().map_err(|cause| LostKey::Unreadable { id: self.id, cause })?;
+        let digest: [u8; 32] = Sha256::digest(&octets).into();
         if digest == *self.id.as_bytes() {
-            return Ok(&self.held.octets);
+            return Ok(octets);
         }
-        self.held.corrupt.store(true, Ordering::Release);
-        Err(CorruptKey(self.id))
+        self.source.quarantine();
+        Err(LostKey::Corrupt(self.id))
     }
 }
 
 /// Why a key is not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoKeyRoom {
     /// The tenant has as many keys as it may.
     #[error("the tenant has {stored} keys, the most it may have; delete one")]
@@ -122,6 +133,9 @@ pub enum NoKeyRoom {
         /// Stored keys.
         stored: usize,
     },
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Evaluation keys, by tenant.
@@ -130,7 +144,7 @@ pub enum NoKeyRoom {
 /// is kept until its time after its last use is over; a pinned key outlives its deletion.
 pub trait KeyStore: Send + Sync + 'static {
     /// Whether the tenant may store one more key.
-    fn room<'a>(&'a self, tenant: &'a Tenant) -> Pending<'a, Result<(), NoKeyRoom>>;
+    fn key_room<'a>(&'a self, tenant: &'a Tenant) -> Pending<'a, Result<(), NoKeyRoom>>;
 
     /// Stores a key. One that is there already stays, and counts as used. Says whether it is new.
     fn insert<'a>(
@@ -140,14 +154,28 @@ pub trait KeyStore: Send + Sync + 'static {
     ) -> Pending<'a, Result<(KeyRecord, bool), NoKeyRoom>>;
 
     /// What is known about a key; looking is not using.
-    fn find<'a>(&'a self, tenant: &'a Tenant, id: KeyId) -> Pending<'a, Option<KeyRecord>>;
+    fn find<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        id: KeyId,
+    ) -> Pending<'a, Result<Option<KeyRecord>, StoreError>>;
 
     /// The key for a use: its time starts again.
-    fn pin<'a>(&'a self, tenant: &'a Tenant, id: KeyId) -> Pending<'a, Option<(KeyRecord, PinnedKey)>>;
+    fn pin<'a>(&'a self, tenant: &'a Tenant, id: KeyId) -> Pending<'a, Result<Option<Pin>, StoreError>>;
+
+    /// The key that an accepted job was promised, deleted and expired ones included.
+    fn pinned<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        id: KeyId,
+    ) -> Pending<'a, Result<Option<PinnedKey>, StoreError>>;
 
     /// The tenant's keys, by id.
-    fn list<'a>(&'a self, tenant: &'a Tenant) -> Pending<'a, Vec<KeyRecord>>;
+    fn list<'a>(&'a self, tenant: &'a Tenant) -> Pending<'a, Result<Vec<KeyRecord>, StoreError>>;
 
     /// Forgets a key. Says whether there was one.
-    fn remove<'a>(&'a self, tenant: &'a Tenant, id: KeyId) -> Pending<'a, bool>;
+    fn remove<'a>(&'a self, tenant: &'a Tenant, id: KeyId) -> Pending<'a, Result<bool, StoreError>>;
 }
+
+/// A key that was found for a use.
+pub type Pin = (KeyRecord, PinnedKey);

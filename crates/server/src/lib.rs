@@ -11,6 +11,7 @@
 
 mod app;
 pub mod auth;
+mod backend;
 mod cancel;
 pub mod clock;
 pub mod compute;

@@ -20,6 +20,7 @@ use tower::ServiceExt;
 use crate::app::App;
 use crate::auth::AuthChoice;
 use crate::auth::tokens::TokenError;
+use crate::backend::Backend;
 use crate::config::ServerConfig;
 use crate::http::{self, Lingering};
 use crate::registry::{Registry, RegistryError};
@@ -95,7 +96,8 @@ impl Server {
         let listen = |cause| StartError::Listen { address, cause };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let app = App::start(config, registry)?;
+        let backend = Backend::open(&config).await?;
+        let app = App::start(config, registry, backend)?;
         Ok(BoundServer { listener, address, app })
     }
 }

@@ -1,11 +1,12 @@
 //! What the server remembers: jobs, their results, and which idempotency key made which job.
 //!
 //! The [`Store`] trait states the promises; [`memory::MemoryStore`] keeps them for the life of the process,
-//! [`durable::DurableStore`] beyond it.
+//! [`durable::DurableStore`] beyond it, on one machine.
 //! A store knows neither HTTP nor cryptography: results are octets to it.
 
 pub mod durable;
 pub mod memory;
+mod record;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -64,8 +65,30 @@ pub struct JobFacts {
     pub created_at: Timestamp,
     /// Until when it can be read.
     pub expires_at: Timestamp,
+    /// When the caller no longer wants its result.
+    pub deadline_at: Option<Timestamp>,
     /// The most octets its result can have; reserved until the real size is known.
     pub max_result_bytes: u64,
+}
+
+/// A job in somebody's hands: whoever holds this may start it and say how it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The job.
+    pub id: JobId,
+    /// Which try it is, from 1: a later one makes this one void.
+    pub attempt: u32,
+}
+
+/// A job that nobody works on, taken to be performed.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// The right to perform it.
+    pub lease: Lease,
+    /// What is fixed about it.
+    pub facts: Arc<JobFacts>,
+    /// The input it was accepted with, undamaged.
+    pub input: Bytes,
 }
 
 /// How a job ended.
@@ -150,7 +173,7 @@ pub enum NoRoom {
 }
 
 /// Why a store did not do what it was asked.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// No room for another job.
     #[error(transparent)]
@@ -168,6 +191,12 @@ pub enum StoreError {
     /// The job is not in the store.
     #[error("job {0} is not in the store")]
     UnknownJob(JobId),
+    /// The job is in other hands by now.
+    #[error("job {0} was given to another worker")]
+    NotHeld(JobId),
+    /// The evaluation key of a job that was to be accepted is no longer there.
+    #[error("the evaluation key is no longer there")]
+    KeyGone,
     /// Too little disk is left.
     #[error("too little disk is left for another job; free some, or lower the low-water mark")]
     DiskLow,
@@ -199,45 +228,44 @@ pub trait Store: Send + Sync + 'static {
     /// Gives up a claim: the request was refused, the key is as if never used.
     fn release<'a>(&'a self, tenant: &'a Tenant, key: &'a IdempotencyKey) -> Pending<'a, ()>;
 
-    /// Records a queued job, and in the same step binds the claimed key to it.
-    fn accept(&self, facts: JobFacts, key: Option<IdempotencyKey>) -> Pending<'_, Result<(), StoreError>>;
-
-    /// Whether the store outlives the process and so wants the inputs of jobs.
+    /// Whether the store wants the inputs of jobs: it outlives the process, or others work on its jobs too.
     fn keeps_inputs(&self) -> bool {
         false
     }
 
-    /// [`Store::accept`], with what a later life needs to begin the job again.
-    fn accept_with_input(
+    /// Records a queued job with what it takes to begin it elsewhere or later, and in the same step binds the claimed
+    /// key to it. With a lease the job is in the caller's hands; without one, in those of whoever takes it.
+    fn accept(
         &self,
         facts: JobFacts,
         key: Option<IdempotencyKey>,
         input: Option<Bytes>,
-    ) -> Pending<'_, Result<(), StoreError>> {
-        drop(input);
-        self.accept(facts, key)
-    }
+    ) -> Pending<'_, Result<Option<Lease>, StoreError>>;
 
-    /// The unfinished jobs of an earlier life, oldest first; once.
-    fn take_unfinished(&self) -> Vec<Arc<JobFacts>> {
-        Vec::new()
-    }
-
-    /// The input that a job was accepted with, if it is undamaged.
-    fn input(&self, id: JobId) -> Pending<'_, Result<Bytes, StoreError>> {
-        Box::pin(std::future::ready(Err(StoreError::UnknownJob(id))))
-    }
+    /// Takes the oldest job that is in nobody's hands. Waits until there is one; the caller drops the future when it
+    /// no longer wants any.
+    fn take(&self) -> Pending<'_, Result<Taken, StoreError>>;
 
     /// Whether new jobs can be kept.
     fn takes_jobs(&self) -> bool {
         true
     }
 
-    /// Moves a job from queued to running; a running job of an earlier life stays so, and is counted as begun again.
-    fn start(&self, id: JobId) -> Pending<'_, Result<(), StoreError>>;
+    /// Moves a job from queued to running. A job that ran before, in other hands, stays so, and is counted as begun
+    /// again.
+    fn start(&self, lease: Lease) -> Pending<'_, Result<(), StoreError>>;
 
-    /// Moves a job to its terminal state, once.
-    fn finish(&self, id: JobId, outcome: Outcome) -> Pending<'_, Result<(), StoreError>>;
+    /// Moves a job to its terminal state, once, if it is still in the caller's hands.
+    fn finish(&self, lease: Lease, outcome: Outcome) -> Pending<'_, Result<(), StoreError>>;
+
+    /// Fails a job that is not terminal, in whose hands it may be.
+    fn fail(&self, id: JobId, code: JobErrorCode) -> Pending<'_, Result<(), StoreError>>;
+
+    /// Puts the jobs that this process holds back into nobody's hands, as far as anybody else could take them. The
+    /// last call.
+    fn close(&self) -> Pending<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// The job as it stands.
     fn read<'a>(&'a self, tenant: &'a Tenant, id: JobId) -> Pending<'a, Result<Lookup, StoreError>>;

@@ -15,14 +15,14 @@ use crate::cancel::{Cancellations, Stop};
 use crate::compute::{Compute, Lane};
 use crate::keys::PinnedKey;
 use crate::registry::Offer;
-use crate::store::{Outcome, Store, StoreError};
+use crate::store::{Lease, Outcome, Store, StoreError};
 
 /// How long to wait for room on a full disk.
 const ROOM_PAUSE: Duration = Duration::from_secs(1);
 
 /// An accepted job with everything its evaluation needs.
 pub(crate) struct Task {
-    pub(crate) id: JobId,
+    pub(crate) lease: Lease,
     pub(crate) offer: Arc<Offer>,
     pub(crate) batch: usize,
     pub(crate) inputs: Inputs,
@@ -33,6 +33,8 @@ pub(crate) struct Task {
     pub(crate) deadline: Option<Instant>,
     /// The share of the memory for waiting inputs; given back when they are gone.
     pub(crate) share: OwnedSemaphorePermit,
+    /// The place among the jobs that this process takes; free again when the job has ended here.
+    pub(crate) slot: Option<OwnedSemaphorePermit>,
 }
 
 /// How long evaluations take: an exponentially weighted mean, for honest `Retry-After` values.
@@ -69,9 +71,11 @@ pub(crate) struct Workshop {
 /// One worker's life: until the queue is closed and empty.
 pub(crate) async fn work(workshop: Arc<Workshop>, queue: Arc<Mutex<mpsc::Receiver<Task>>>) {
     loop {
-        let Some(task) = queue.lock().await.recv().await else { return };
-        let (id, deadline) = (task.id, task.deadline);
-        workshop.perform(id, deadline, move |limit| run(task, limit)).await;
+        let Some(mut task) = queue.lock().await.recv().await else { return };
+        let (lease, deadline) = (task.lease, task.deadline);
+        let slot = task.slot.take();
+        workshop.perform(lease, deadline, move |limit| run(task, limit)).await;
+        drop(slot);
     }
 }
 
@@ -97,8 +101,7 @@ impl Workshop {
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             let Some(store) = store.upgrade() else { return };
-            let outcome = Outcome::Failed(JobErrorCode::JobDeadlineExceeded);
-            match store.finish(id, outcome).await {
+            match store.fail(id, JobErrorCode::JobDeadlineExceeded).await {
                 Ok(()) => tracing::warn!(job = %id, "job failed at its deadline"),
                 // It ended in time, or was deleted.
                 Err(StoreError::NotMonotone { .. } | StoreError::UnknownJob(_)) => {}
@@ -110,16 +113,17 @@ impl Workshop {
     /// Takes a job from queued to terminal, whatever its evaluation does.
     pub(crate) async fn perform(
         &self,
-        id: JobId,
+        lease: Lease,
         deadline: Option<Instant>,
         evaluation: impl FnOnce(&Limit) -> Result<Bytes, JobErrorCode> + Send + 'static,
     ) {
+        let id = lease.id;
         let evaluating = self.cancellations.enter(id);
         let stop = evaluating.stop();
-        let outcome = match self.evaluate(id, deadline, stop.clone(), evaluation).await {
+        let outcome = match self.evaluate(lease, deadline, stop.clone(), evaluation).await {
             Ok(result) => Outcome::Completed { digest: Sha256::digest(&result).into(), result },
             Err(_) if stop.is_raised() => {
-                tracing::info!(job = %id, "the job was deleted");
+                tracing::info!(job = %id, "the job was deleted, or is in other hands");
                 return;
             }
             Err(code) => {
@@ -127,37 +131,38 @@ impl Workshop {
                 Outcome::Failed(code)
             }
         };
-        let mut finished = self.store.finish(id, outcome.clone()).await;
+        let mut finished = self.store.finish(lease, outcome.clone()).await;
         while matches!(finished, Err(StoreError::DiskLow)) {
             // The work is done, the job is still ours: an operator may make room for the result.
             tokio::time::sleep(ROOM_PAUSE).await;
-            finished = self.store.finish(id, outcome.clone()).await;
+            finished = self.store.finish(lease, outcome.clone()).await;
         }
         if let Err(StoreError::Disk(_)) = finished {
-            finished = self.store.finish(id, Outcome::Failed(JobErrorCode::InternalError)).await;
+            finished = self.store.finish(lease, Outcome::Failed(JobErrorCode::InternalError)).await;
         }
         match finished {
             Ok(()) => {}
             Err(StoreError::UnknownJob(_)) => tracing::info!(job = %id, "the job was deleted"),
             Err(StoreError::NotMonotone { .. }) => {
-                tracing::info!(job = %id, "the job had ended at its deadline")
+                tracing::info!(job = %id, "the job had ended at its deadline");
             }
+            Err(StoreError::NotHeld(_)) => tracing::warn!(job = %id, "the job is in other hands by now"),
             Err(error) => tracing::error!(job = %id, %error, "the outcome could not be recorded"),
         }
     }
 
     async fn evaluate(
         &self,
-        id: JobId,
+        lease: Lease,
         deadline: Option<Instant>,
         stop: Stop,
         evaluation: impl FnOnce(&Limit) -> Result<Bytes, JobErrorCode> + Send + 'static,
     ) -> Result<Bytes, JobErrorCode> {
-        let started = Instant::now();
+        let (id, started) = (lease.id, Instant::now());
         if deadline.is_some_and(|deadline| started >= deadline) {
             return Err(JobErrorCode::JobDeadlineExceeded);
         }
-        self.store.start(id).await.map_err(|error| {
+        self.store.start(lease).await.map_err(|error| {
             if !matches!(error, StoreError::UnknownJob(_)) {
                 tracing::error!(job = %id, %error, "the job could not be started");
             }
@@ -189,7 +194,7 @@ impl Workshop {
 /// Evaluates the plan and writes the result in the format of the inputs.
 fn run(task: Task, limit: &Limit) -> Result<Bytes, JobErrorCode> {
     if let Some(Err(error)) = task.key.as_ref().map(PinnedKey::octets) {
-        tracing::error!(job = %task.id, %error, "the evaluation key is corrupt");
+        tracing::error!(job = %task.lease.id, %error, "the evaluation key is lost");
         return Err(JobErrorCode::InternalError);
     }
     let cancelled = || limit.is_over();
@@ -197,7 +202,7 @@ fn run(task: Task, limit: &Limit) -> Result<Bytes, JobErrorCode> {
     let output = plan.run(task.inputs, task.batch, &cancelled).map_err(|error| match error {
         CircuitError::Cancelled => JobErrorCode::JobDeadlineExceeded,
         error => {
-            tracing::error!(job = %task.id, %error, "the plan could not be evaluated");
+            tracing::error!(job = %task.lease.id, %error, "the plan could not be evaluated");
             JobErrorCode::EvaluationFailed
         }
     })?;
@@ -210,12 +215,12 @@ fn run(task: Task, limit: &Limit) -> Result<Bytes, JobErrorCode> {
         (Output::Slots(ciphertext), Format::Seal) => hei_wire::seal::encode_ciphertext(ciphertext, context),
         (Output::Coefficients(reply), _) => hei_wire::hei::encode_reply(reply, context),
         _ => {
-            tracing::error!(job = %task.id, "the plan's output has no container");
+            tracing::error!(job = %task.lease.id, "the plan's output has no container");
             return Err(JobErrorCode::InternalError);
         }
     };
     encoded.map(Bytes::from).map_err(|error| {
-        tracing::error!(job = %task.id, %error, "the result could not be written");
+        tracing::error!(job = %task.lease.id, %error, "the result could not be written");
         JobErrorCode::InternalError
     })
 }

@@ -374,6 +374,56 @@ fn at_whichever_call_to_the_disk_the_process_ends_or_fails_what_it_acknowledged_
     }
 }
 
+/// A backup is taken while clients submit; the machine is lost; the backup is restored.
+#[test]
+fn whatever_was_acknowledged_before_a_backup_is_accounted_for_after_its_restoration() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let requests = two_requests();
+    let process = Process::start(&at("data"));
+    let address = process.address;
+    let acknowledged: Arc<Mutex<Vec<(String, Vec<u8>)>>> = Arc::default();
+    let done = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            let (acknowledged, done, requests) = (acknowledged.clone(), done.clone(), requests.clone());
+            std::thread::spawn(move || {
+                for job in client.. {
+                    if done.load(Ordering::Acquire) {
+                        return;
+                    }
+                    let (request, expected) = &requests[job % requests.len()];
+                    let (status, body) = try_exchange(address, request).unwrap();
+                    assert_eq!(status, 202);
+                    acknowledged.lock().unwrap().push((job_id(&body), expected.clone()));
+                }
+            })
+        })
+        .collect();
+    let count = || acknowledged.lock().unwrap().len();
+    let patience = Instant::now() + PATIENCE;
+    while count() < 20 {
+        assert!(Instant::now() < patience);
+        std::thread::yield_now();
+    }
+    let before = acknowledged.lock().unwrap().clone();
+    let copied = maintenance::backup(&at("data"), &at("copy")).unwrap();
+    assert!(copied.jobs >= before.len() as u64);
+    done.store(true, Ordering::Release);
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    drop(process);
+    std::fs::remove_dir_all(at("data")).unwrap();
+    std::fs::create_dir(at("again")).unwrap();
+    assert_eq!(maintenance::restore(&at("copy"), &at("again")).unwrap(), copied);
+    all_end_well(&at("again"), &before, "restored");
+    // A copy that is damaged is not restored, and nothing is written over.
+    assert!(maintenance::restore(&at("copy"), &at("again")).is_err());
+    let blob = std::fs::read_dir(at("copy").join("blobs")).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(blob, b"changed").unwrap();
+    assert!(maintenance::restore(&at("copy"), &at("third")).is_err());
+    assert!(!at("third").exists(), "nothing was written");
+}
+
 #[test]
 #[ignore = "minutes: cargo test -p hei-server --test durability -- --ignored ten_thousand"]
 fn ten_thousand_jobs_survive_two_hundred_kills() {

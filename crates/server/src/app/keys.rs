@@ -23,17 +23,19 @@ impl App {
     /// What is known about a tenant's key.
     pub(crate) async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<KeyRecord, Problem> {
         let found = self.keys.find(tenant, id).await;
-        found.ok_or_else(|| Problem::new(ProblemCode::KeyNotFound))
+        self.stored(found).await?.ok_or_else(|| Problem::new(ProblemCode::KeyNotFound))
     }
 
     /// The key, if the tenant has it already; uploading it again is a use.
-    pub(crate) async fn key_again(&self, tenant: &Tenant, id: KeyId) -> Option<KeyRecord> {
-        self.keys.pin(tenant, id).await.map(|(record, _)| record)
+    pub(crate) async fn key_again(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, Problem> {
+        let found = self.keys.pin(tenant, id).await;
+        Ok(self.stored(found).await?.map(|(record, _)| record))
     }
 
     /// Forgets a key. Jobs that use it keep it until they are terminal.
     pub(crate) async fn delete_key(&self, tenant: &Tenant, id: KeyId) -> Result<(), Problem> {
-        if !self.keys.remove(tenant, id).await {
+        let removed = self.keys.remove(tenant, id).await;
+        if !self.stored(removed).await? {
             return Err(Problem::new(ProblemCode::KeyNotFound));
         }
         tracing::info!(target: "audit", key = %id, "evaluation key deleted");
@@ -41,27 +43,37 @@ impl App {
     }
 
     /// `GET /keys` for a tenant: the parameter sets, and its own keys.
-    pub(crate) async fn key_list(&self, tenant: Option<&Tenant>) -> Document {
+    pub(crate) async fn key_list(&self, tenant: Option<&Tenant>) -> Result<Document, Problem> {
         let own = match tenant {
-            Some(tenant) => self.keys.list(tenant).await,
+            Some(tenant) => {
+                let listed = self.keys.list(tenant).await;
+                self.stored(listed).await?
+            }
             None => Vec::new(),
         };
         if own.is_empty() {
-            return self.registry.keys().clone();
+            return Ok(self.registry.keys().clone());
         }
         let keys = own.iter().map(KeyRecord::message).collect();
-        Document::new(to_json(&Keys { keys, ..self.registry.key_sets().clone() }))
+        Ok(Document::new(to_json(&Keys { keys, ..self.registry.key_sets().clone() })))
     }
 
     /// Whether the tenant may store one more key.
     pub(crate) async fn check_key_room(&self, tenant: &Tenant) -> Result<(), Problem> {
-        self.keys.room(tenant).await.map_err(|error| self.no_key_room(error))
+        let room = self.keys.key_room(tenant).await;
+        self.key_stored(room).await
     }
 
-    fn no_key_room(&self, error: NoKeyRoom) -> Problem {
-        let NoKeyRoom::Quota { .. } = error;
-        let limit = self.config.limits.max_keys_per_tenant;
-        Problem::new(ProblemCode::KeyQuotaExceeded).with_limit(LimitName::MaxKeysPerTenant, limit)
+    async fn key_stored<T>(&self, result: Result<T, NoKeyRoom>) -> Result<T, Problem> {
+        match result {
+            Ok(value) => Ok(value),
+            Err(NoKeyRoom::Quota { .. }) => {
+                let limit = self.config.limits.max_keys_per_tenant;
+                Err(Problem::new(ProblemCode::KeyQuotaExceeded)
+                    .with_limit(LimitName::MaxKeysPerTenant, limit))
+            }
+            Err(NoKeyRoom::Store(error)) => self.stored(Err(error)).await,
+        }
     }
 
     /// The first step of a share of the memory for keys.
@@ -111,7 +123,8 @@ impl App {
             octets,
             share: Some(Box::new(share)),
         };
-        let (record, new) = self.keys.insert(tenant, key).await.map_err(|error| self.no_key_room(error))?;
+        let inserted = self.keys.insert(tenant, key).await;
+        let (record, new) = self.key_stored(inserted).await?;
         if new {
             tracing::info!(key = %id, bytes = size, "evaluation key stored");
         }
@@ -131,7 +144,8 @@ impl App {
                 None => Ok(None),
             };
         };
-        let Some((record, pin)) = self.keys.pin(tenant, id).await else {
+        let found = self.keys.pin(tenant, id).await;
+        let Some((record, pin)) = self.stored(found).await? else {
             return Err(Problem::new(ProblemCode::EvaluationKeyNotFound));
         };
         let Some(needs) = needs else { return Ok(None) };

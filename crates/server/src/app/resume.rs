@@ -1,18 +1,21 @@
-//! Jobs of an earlier life: their inputs are decoded again and they take their place in the queue.
+//! Jobs that this process did not decode itself, of an earlier life or another server's: their inputs are decoded
+//! again and they take their place in the queue.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hei_circuit::Inputs;
-use hei_protocol::{JobErrorCode, JobId};
+use hei_protocol::JobErrorCode;
 use hei_wire::Format;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::submit::{assemble, rows};
 use super::{App, units};
 use crate::clock::{elapsed, later};
+use crate::compute::{ComputeError, Lane};
 use crate::registry::Offer;
-use crate::store::{JobFacts, Outcome, StoreError};
+use crate::store::{Outcome, StoreError, Taken};
 use crate::worker::Task;
 
 /// The layout of what follows.
@@ -68,53 +71,73 @@ fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 /// Why a job cannot begin again.
 #[derive(Debug, thiserror::Error)]
 enum Lost {
-    #[error("its input is not there: {0}")]
-    Input(#[from] StoreError),
     #[error("its input cannot be read")]
     Unreadable,
-    #[error("its model, version or layout is no longer served with the same parameters")]
+    #[error("its model, version or layout is not served with the same parameters here")]
     Model,
     #[error("its evaluation key is no longer there")]
     Key,
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("the server is stopping")]
     Stopping,
 }
 
+/// How long to wait after the store failed to give a job.
+const TAKE_PAUSE: Duration = Duration::from_secs(1);
+/// How long to wait when more is to be decoded than the compute pool lets wait.
+const LANE_PAUSE: Duration = Duration::from_millis(20);
+
 impl App {
-    /// Begins the unfinished jobs of an earlier life again, in the order in which they were accepted.
-    pub(super) async fn resume(self: Arc<Self>, unfinished: Vec<Arc<JobFacts>>) {
-        tracing::info!(jobs = unfinished.len(), "resuming the jobs of an earlier life");
-        for facts in unfinished {
-            match self.begin_again(&facts).await {
-                Ok(()) => {}
-                // It stays where it is; the next life begins it again.
-                Err(Lost::Stopping) => return,
-                Err(lost) => {
-                    tracing::error!(job = %facts.id, %lost, "a job cannot begin again");
-                    self.fail(facts.id).await;
+    /// Takes jobs that are in nobody's hands, oldest first, as many at once as there are workers, until the server
+    /// stops.
+    pub(super) async fn take_jobs(self: Arc<Self>, workers: usize) {
+        let slots = Arc::new(Semaphore::new(workers));
+        while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+            let stopping = self.stopping.notified();
+            if self.draining.load(Ordering::Acquire) {
+                return;
+            }
+            let taken = tokio::select! {
+                taken = self.store().take() => taken,
+                () = stopping => return,
+            };
+            match taken {
+                Ok(taken) => {
+                    tokio::spawn(Arc::clone(&self).begin(taken, slot));
+                }
+                Err(StoreError::Stopped) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "the store gives no job; trying again");
+                    tokio::time::sleep(TAKE_PAUSE).await;
                 }
             }
         }
     }
 
-    async fn fail(&self, id: JobId) {
-        let failed = self.store().finish(id, Outcome::Failed(JobErrorCode::InternalError)).await;
-        if let Err(error) = failed {
-            tracing::error!(job = %id, %error, "the failure could not be recorded");
+    async fn begin(self: Arc<Self>, taken: Taken, slot: OwnedSemaphorePermit) {
+        let lease = taken.lease;
+        match self.begin_again(taken, slot).await {
+            // It stays where it is; another life, or another process, begins it again.
+            Ok(()) | Err(Lost::Stopping) => {}
+            Err(lost) => {
+                tracing::error!(job = %lease.id, %lost, "a job cannot begin again");
+                let failed = self.store().finish(lease, Outcome::Failed(JobErrorCode::InternalError)).await;
+                if let Err(error) = failed {
+                    tracing::error!(job = %lease.id, %error, "the failure could not be recorded");
+                }
+            }
         }
     }
 
-    async fn begin_again(&self, facts: &JobFacts) -> Result<(), Lost> {
-        let octets = match self.store().input(facts.id).await {
-            // Deleted meanwhile.
-            Err(StoreError::UnknownJob(_)) => return Ok(()),
-            octets => octets?,
+    async fn begin_again(&self, taken: Taken, slot: OwnedSemaphorePermit) -> Result<(), Lost> {
+        let Taken { lease, facts, input } = taken;
+        let key = match facts.evaluation_key_id {
+            None => None,
+            Some(id) => Some(self.keys.pinned(&facts.tenant, id).await?.ok_or(Lost::Key)?),
         };
-        if facts.evaluation_key_id.is_some() {
-            return Err(Lost::Key);
-        }
         let model = self.registry.find(facts.model_id.as_str(), facts.version.as_str()).ok_or(Lost::Model)?;
-        let kept = KeptInput::read(&octets).ok_or(Lost::Unreadable)?;
+        let kept = KeptInput::read(&input).ok_or(Lost::Unreadable)?;
         let offer = model.offer(&kept.layout).ok_or(Lost::Model)?;
         if offer.facts().parameters.params_id != *facts.params_id {
             return Err(Lost::Model);
@@ -128,10 +151,19 @@ impl App {
         });
         let (offer, payloads) = (offer, kept.payloads);
         let decoding = Arc::clone(&offer);
-        let decoded = self.compute(move || decode(&decoding, batch, payloads)).await;
-        let (format, inputs) = decoded.ok().flatten().ok_or(Lost::Unreadable)?;
-        let task = Task { id: facts.id, offer, batch, inputs, format, key: None, deadline, share };
-        place.send(task);
+        let payloads = Arc::new(payloads);
+        let decoded = loop {
+            let (decoding, payloads) = (Arc::clone(&decoding), Arc::clone(&payloads));
+            let work = move || decode(&decoding, batch, payloads.to_vec());
+            match self.workshop.compute.run(Lane::Validate, work).await {
+                Err(ComputeError::LaneFull { .. }) => tokio::time::sleep(LANE_PAUSE).await,
+                Err(ComputeError::ShuttingDown) => return Err(Lost::Stopping),
+                Err(ComputeError::Panicked) => break None,
+                Ok(decoded) => break decoded,
+            }
+        };
+        let (format, inputs) = decoded.ok_or(Lost::Unreadable)?;
+        place.send(Task { lease, offer, batch, inputs, format, key, deadline, share, slot: Some(slot) });
         Ok(())
     }
 

@@ -191,24 +191,28 @@ impl App {
             encoding: valid.encoding,
             created_at,
             expires_at,
+            deadline_at: valid.deadline.map(|wait| later(created_at, wait)),
             max_result_bytes: valid.offer.max_result_bytes(rows(valid.batch)),
         };
-        let stored = self.store().accept_with_input(facts, key, valid.kept).await;
-        self.stored(stored).await?;
+        let stored = self.store().accept(facts, key, valid.kept).await;
+        let lease = self.stored(stored).await?;
         tracing::info!(
             job = %job_id, model = model.model_id.as_str(), version = model.version.as_str(),
             layout = valid.offer.facts().layout.as_str(), batch = valid.batch, bytes = received, "job accepted"
         );
-        place.send(Task {
-            id: job_id,
-            batch: rows(valid.batch),
-            inputs: valid.inputs,
-            format: valid.format,
-            deadline: valid.deadline.and_then(|wait| Instant::now().checked_add(wait)),
-            offer: valid.offer,
-            key: valid.key,
-            share,
-        });
+        if let Some(lease) = lease {
+            place.send(Task {
+                lease,
+                batch: rows(valid.batch),
+                inputs: valid.inputs,
+                format: valid.format,
+                deadline: valid.deadline.and_then(|wait| Instant::now().checked_add(wait)),
+                offer: valid.offer,
+                key: valid.key,
+                share,
+                slot: None,
+            });
+        }
         if let Some(wait) = valid.deadline {
             self.workshop.fail_after(wait, job_id);
         }

@@ -10,7 +10,8 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::config::ModelSource;
-use crate::store::{Job, Outcome};
+use crate::keys::memory::MemoryKeys;
+use crate::store::{Job, Lease, Outcome};
 
 mod keys;
 
@@ -21,7 +22,9 @@ fn app(change: impl FnOnce(&mut ServerConfig)) -> Arc<App> {
     let mut config = ServerConfig::new(([127, 0, 0, 1], 0).into(), vec![source]);
     change(&mut config);
     let registry = Registry::load(&config.models, &config.limits).unwrap();
-    App::start(config, registry).unwrap()
+    let keys = MemoryKeys::new(8, Duration::from_secs(3600), Arc::clone(&config.clock));
+    let backend = Backend::in_memory(&config, keys);
+    App::start(config, registry, backend).unwrap()
 }
 
 fn tenant() -> Tenant {
@@ -52,6 +55,10 @@ fn submission() -> Submission {
         key: None,
         share: BodyShare::default(),
     }
+}
+
+fn lease(id: JobId) -> Lease {
+    Lease { id, attempt: 1 }
 }
 
 async fn job(app: &App, id: JobId) -> Job {
@@ -104,10 +111,12 @@ async fn a_failing_evaluation_fails_its_job() {
         ids.push(app.submit(submission()).await.unwrap().job_id);
     }
     let workshop = &app.workshop;
-    workshop.perform(ids[0], None, |_| panic!("on purpose")).await;
-    workshop.perform(ids[1], None, |_| Err(JobErrorCode::EvaluationFailed)).await;
-    workshop.perform(ids[2], Some(std::time::Instant::now()), |_| unreachable!("its deadline passed")).await;
-    workshop.perform(ids[3], None, |_| Ok(bytes::Bytes::from_static(b"result"))).await;
+    workshop.perform(lease(ids[0]), None, |_| panic!("on purpose")).await;
+    workshop.perform(lease(ids[1]), None, |_| Err(JobErrorCode::EvaluationFailed)).await;
+    workshop
+        .perform(lease(ids[2]), Some(std::time::Instant::now()), |_| unreachable!("its deadline passed"))
+        .await;
+    workshop.perform(lease(ids[3]), None, |_| Ok(bytes::Bytes::from_static(b"result"))).await;
     let failures =
         [JobErrorCode::InternalError, JobErrorCode::EvaluationFailed, JobErrorCode::JobDeadlineExceeded];
     for (id, code) in ids.iter().zip(failures) {
@@ -118,6 +127,6 @@ async fn a_failing_evaluation_fails_its_job() {
     }
     assert_eq!(job(&app, ids[3]).await.state, JobState::Completed, "the panic cost no thread");
     // An outcome is for ever.
-    workshop.perform(ids[0], None, |_| Ok(bytes::Bytes::new())).await;
+    workshop.perform(lease(ids[0]), None, |_| Ok(bytes::Bytes::new())).await;
     assert_eq!(job(&app, ids[0]).await.state, JobState::Failed);
 }

@@ -25,7 +25,7 @@ const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 /// `GET /keys`: the parameter sets that clients make keys for, and the caller's own keys.
 pub(super) async fn keys(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Refused> {
     let tenant = app.auth().tenant_if_any(&credentials(&headers), Scope::Keys)?;
-    let list = app.key_list(tenant.as_ref()).await;
+    let list = app.key_list(tenant.as_ref()).await?;
     let mut response = document(&headers, JSON, &list)?;
     set(&mut response, CACHE_CONTROL, "private, no-cache");
     Ok(response)
@@ -46,7 +46,7 @@ pub(super) async fn put(
     if !is_octets(&headers) {
         return Err(ProblemCode::UnsupportedMediaType.into());
     }
-    if let Some(record) = app.key_again(&tenant, id).await {
+    if let Some(record) = app.key_again(&tenant, id).await? {
         return Ok(about(StatusCode::OK, &record));
     }
     app.check_key_room(&tenant).await?;

@@ -1,15 +1,17 @@
 //! Evaluation keys in memory: bounded in number by tenant, gone with the process.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hei_protocol::{KeyId, Timestamp};
 
-use super::{Held, KeyRecord, KeyStore, NewKey, NoKeyRoom, PinnedKey};
+use super::{KeyRecord, KeySource, KeyStore, NewKey, NoKeyRoom, Pin, PinnedKey, Share};
 use crate::clock::{Clock, later};
 use crate::id::Tenant;
-use crate::store::Pending;
+use crate::store::{Pending, StoreError};
 
 /// A [`KeyStore`] in memory.
 pub struct MemoryKeys {
@@ -25,10 +27,33 @@ struct Entry {
     held: Arc<Held>,
 }
 
+/// A key's octets, as long as somebody uses them.
+struct Held {
+    octets: Bytes,
+    corrupt: AtomicBool,
+    _share: Option<Share>,
+}
+
+impl Held {
+    fn new(octets: Bytes, share: Option<Share>) -> Arc<Self> {
+        Arc::new(Self { octets, corrupt: AtomicBool::new(false), _share: share })
+    }
+}
+
+impl KeySource for Held {
+    fn read(&self) -> Result<Bytes, String> {
+        Ok(self.octets.clone())
+    }
+
+    fn quarantine(&self) {
+        self.corrupt.store(true, Ordering::Release);
+    }
+}
+
 impl Entry {
     /// Whether its time is not over, and its octets are not known to have changed.
     fn is_good(&self, now: Timestamp) -> bool {
-        self.record.expires_at > now && !self.held.is_corrupt()
+        self.record.expires_at > now && !self.held.corrupt.load(Ordering::Acquire)
     }
 }
 
@@ -72,7 +97,7 @@ impl MemoryKeys {
 }
 
 impl KeyStore for MemoryKeys {
-    fn room<'a>(&'a self, tenant: &'a Tenant) -> Pending<'a, Result<(), NoKeyRoom>> {
+    fn key_room<'a>(&'a self, tenant: &'a Tenant) -> Pending<'a, Result<(), NoKeyRoom>> {
         Box::pin(async move {
             let (tenants, _) = self.swept(tenant);
             let stored = tenants.get(tenant).map_or(0, BTreeMap::len);
@@ -115,115 +140,69 @@ impl KeyStore for MemoryKeys {
         })
     }
 
-    fn find<'a>(&'a self, tenant: &'a Tenant, id: KeyId) -> Pending<'a, Option<KeyRecord>> {
+    fn find<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        id: KeyId,
+    ) -> Pending<'a, Result<Option<KeyRecord>, StoreError>> {
         Box::pin(async move {
             let (tenants, _) = self.swept(tenant);
-            Some(tenants.get(tenant)?.get(&id)?.record.clone())
+            Ok(tenants.get(tenant).and_then(|keys| keys.get(&id)).map(|entry| entry.record.clone()))
         })
     }
 
-    fn pin<'a>(&'a self, tenant: &'a Tenant, id: KeyId) -> Pending<'a, Option<(KeyRecord, PinnedKey)>> {
+    fn pin<'a>(&'a self, tenant: &'a Tenant, id: KeyId) -> Pending<'a, Result<Option<Pin>, StoreError>> {
         Box::pin(async move {
             let (mut tenants, now) = self.swept(tenant);
-            let entry = tenants.get_mut(tenant)?.get_mut(&id)?;
-            let record = self.used(entry, now);
-            Some((record, PinnedKey { id, held: Arc::clone(&entry.held) }))
+            let entry = tenants.get_mut(tenant).and_then(|keys| keys.get_mut(&id));
+            Ok(entry.map(|entry| {
+                let record = self.used(entry, now);
+                (record, PinnedKey::new(id, Arc::clone(&entry.held) as Arc<dyn KeySource>))
+            }))
         })
     }
 
-    fn list<'a>(&'a self, tenant: &'a Tenant) -> Pending<'a, Vec<KeyRecord>> {
+    /// Jobs in memory hold their keys themselves.
+    fn pinned<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        id: KeyId,
+    ) -> Pending<'a, Result<Option<PinnedKey>, StoreError>> {
+        Box::pin(async move { Ok(self.pin(tenant, id).await?.map(|(_, pinned)| pinned)) })
+    }
+
+    fn list<'a>(&'a self, tenant: &'a Tenant) -> Pending<'a, Result<Vec<KeyRecord>, StoreError>> {
         Box::pin(async move {
             let (tenants, _) = self.swept(tenant);
             let keys = tenants.get(tenant).into_iter().flatten();
-            keys.map(|(_, entry)| entry.record.clone()).collect()
+            Ok(keys.map(|(_, entry)| entry.record.clone()).collect())
         })
     }
 
-    fn remove<'a>(&'a self, tenant: &'a Tenant, id: KeyId) -> Pending<'a, bool> {
+    fn remove<'a>(&'a self, tenant: &'a Tenant, id: KeyId) -> Pending<'a, Result<bool, StoreError>> {
         Box::pin(async move {
             let (mut tenants, _) = self.swept(tenant);
-            let Some(keys) = tenants.get_mut(tenant) else { return false };
+            let Some(keys) = tenants.get_mut(tenant) else { return Ok(false) };
             let removed = keys.remove(&id).is_some();
             if keys.is_empty() {
                 tenants.remove(tenant);
             }
-            removed
+            Ok(removed)
         })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::ManualClock;
-    use hei_ckks::KeyManifest;
-    use sha2::{Digest, Sha256};
-
-    const TTL: Duration = Duration::from_secs(100);
-
-    fn store() -> (MemoryKeys, Arc<ManualClock>) {
-        let clock = Arc::new(ManualClock::at(Timestamp::from_unix_millis(1_000_000)));
-        (MemoryKeys::new(2, TTL, Arc::clone(&clock) as Arc<dyn Clock>), clock)
+impl MemoryKeys {
+    async fn open(per_tenant: usize, ttl: Duration, clock: Arc<dyn Clock>) -> Self {
+        Self::new(per_tenant, ttl, clock)
     }
-
-    fn key(octets: &'static [u8]) -> NewKey {
-        NewKey {
-            id: KeyId::from_digest(Sha256::digest(octets).into()),
-            params_id: "00".into(),
-            manifest: KeyManifest::new(),
-            octets: octets.into(),
-            share: None,
-        }
-    }
-
-    fn tenant(name: &str) -> Tenant {
-        Tenant::from_header(Some(name.as_bytes())).unwrap()
-    }
-
-    #[tokio::test]
-    async fn quotas_are_per_tenant_and_nothing_is_evicted() {
-        let (store, _clock) = store();
-        let (a, b) = (tenant("a"), tenant("b"));
-        let one = store.insert(&a, key(b"one")).await.unwrap().0;
-        assert!(store.insert(&a, key(b"two")).await.unwrap().1);
-        assert_eq!(store.insert(&a, key(b"three")).await, Err(NoKeyRoom::Quota { stored: 2 }));
-        assert_eq!(store.room(&a).await, Err(NoKeyRoom::Quota { stored: 2 }));
-        assert!(!store.insert(&a, key(b"one")).await.unwrap().1, "a key it has is no new one");
-        assert_eq!(store.list(&a).await.len(), 2);
-        assert!(store.find(&b, one.id).await.is_none(), "b has none of a's");
-        assert!(!store.remove(&b, one.id).await);
-        assert!(store.insert(&b, key(b"one")).await.unwrap().1);
-        assert!(store.remove(&a, one.id).await);
-        assert!(store.find(&b, one.id).await.is_some(), "b's own is another");
-    }
-
-    #[tokio::test]
-    async fn time_runs_from_the_last_use_and_a_pin_outlives_it() {
-        let (store, clock) = store();
-        let a = tenant("a");
-        let id = store.insert(&a, key(b"one")).await.unwrap().0.id;
-        clock.advance(TTL - Duration::from_secs(1));
-        assert!(store.find(&a, id).await.is_some());
-        let (record, pin) = store.pin(&a, id).await.unwrap();
-        assert_eq!(record.expires_at, later(clock.now(), TTL));
-        clock.advance(TTL - Duration::from_secs(1));
-        assert!(store.find(&a, id).await.is_some(), "looking did not prolong it, using did");
-        clock.advance(Duration::from_secs(1));
-        assert!(store.find(&a, id).await.is_none());
-        assert_eq!(pin.octets().unwrap().as_ref(), b"one");
-    }
-
-    #[tokio::test]
-    async fn a_key_that_changed_in_storage_is_not_handed_out() {
-        let (store, _clock) = store();
-        let a = tenant("a");
-        let id = store.insert(&a, key(&[7; 200])).await.unwrap().0.id;
-        store.corrupt(&a, id);
-        let (_, pin) = store.pin(&a, id).await.unwrap();
-        assert_eq!(pin.octets(), Err(CorruptKey(id)));
-        assert!(store.pin(&a, id).await.is_none(), "quarantined");
-        assert!(store.find(&a, id).await.is_none());
-    }
-
-    use crate::keys::CorruptKey;
 }
+
+#[cfg(test)]
+use MemoryKeys as Tested;
+
+#[cfg(test)]
+#[allow(clippy::duplicate_mod, reason = "one contract, several stores")]
+#[path = "memory_tests.rs"]
+mod tests;

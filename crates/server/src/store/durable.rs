@@ -7,16 +7,18 @@
 
 mod blobs;
 pub mod disk;
+mod keys;
+#[cfg(test)]
+mod keys_tests;
 mod load;
 pub mod maintenance;
 mod recent;
-mod record;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -31,14 +33,16 @@ use tokio::sync::oneshot;
 pub use schema::{OpenError, SCHEMA_VERSION};
 
 use super::memory::{Capacity, MemoryStore};
-use super::{Claim, Fingerprint, Job, JobFacts, JobState, Lookup, Outcome, Pending, Store, StoreError};
+use super::record::{INLINE, Payload};
+use super::{
+    Claim, Fingerprint, Job, JobFacts, JobState, Lease, Lookup, Outcome, Pending, Store, StoreError, Taken,
+};
 use crate::clock::Clock;
 use crate::id::{IdempotencyKey, Tenant};
-use blobs::{Blobs, Failure, INLINE, Kind};
+use blobs::{Blobs, Failure, Kind};
 use disk::{Disk, OsDisk};
 use recent::Recent;
-use record::Payload;
-use writer::{Change, Command, Row, Shared, Writer, row};
+use writer::{Change, Command, Commands, JobCommand, Row, Shared, Writer, row};
 
 /// How a durable store keeps its promises.
 #[derive(Clone)]
@@ -75,13 +79,15 @@ impl DurableOptions {
 /// A [`Store`] in a data directory.
 pub struct DurableStore {
     shared: Arc<Shared>,
-    commands: Option<mpsc::Sender<Command>>,
+    commands: Commands,
     writer: Option<JoinHandle<()>>,
     reader: Arc<Mutex<Connection>>,
     /// The input of every unfinished job.
     inputs: Mutex<HashMap<JobId, Payload>>,
-    /// Unfinished jobs of an earlier life, until they are asked for.
-    unfinished: Mutex<Vec<Arc<JobFacts>>>,
+    /// Unfinished jobs of an earlier life, until they are taken.
+    unfinished: Mutex<VecDeque<Arc<JobFacts>>>,
+    keys_per_tenant: usize,
+    key_ttl: Duration,
 }
 
 impl DurableStore {
@@ -132,11 +138,13 @@ impl DurableStore {
         let writer = thread.spawn(move || writer.run(&received)).map_err(io)?;
         Ok(Self {
             shared,
-            commands: Some(commands),
+            commands: Commands::new(commands),
             writer: Some(writer),
             reader,
             inputs: Mutex::new(loaded.inputs),
-            unfinished: Mutex::new(loaded.unfinished),
+            unfinished: Mutex::new(loaded.unfinished.into()),
+            keys_per_tenant: capacity.keys_per_tenant,
+            key_ttl: capacity.key_ttl,
         })
     }
 
@@ -144,18 +152,20 @@ impl DurableStore {
         if self.shared.dead.load(Ordering::Acquire) { Err(StoreError::Stopped) } else { Ok(()) }
     }
 
+    fn has_room(&self) -> bool {
+        self.alive().is_ok() && !self.shared.low.load(Ordering::Acquire)
+    }
+
     /// Has the writer make a change, and waits until it is on the disk.
     async fn write(&self, row: Row, change: Change) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
-        let Some(commands) = &self.commands else { return Err(StoreError::Stopped) };
-        // A writer that is gone drops the command, and with it the other end of `answer`.
-        drop(commands.send(Command { row, change, reply }));
+        self.commands.send(Command::Job(JobCommand { row, change, reply }));
         answer.await.unwrap_or(Err(StoreError::Stopped))
     }
 
     /// Writes a payload's file, if it is one for a file.
     async fn write_blob(&self, id: JobId, kind: Kind, octets: &Bytes) -> Result<(), StoreError> {
-        if octets.len() <= INLINE {
+        if kind != Kind::Key && octets.len() <= INLINE {
             return Ok(());
         }
         let (shared, octets) = (Arc::clone(&self.shared), octets.clone());
@@ -266,8 +276,7 @@ fn read_row(connection: &Connection, id: JobId, kind: Kind) -> rusqlite::Result<
 
 impl Drop for DurableStore {
     fn drop(&mut self) {
-        // The writer writes what it was given, and goes.
-        drop(self.commands.take());
+        self.commands.close();
         if let Some(writer) = self.writer.take() {
             drop(writer.join());
         }
@@ -298,20 +307,16 @@ impl Store for DurableStore {
         self.shared.memory.release(tenant, key)
     }
 
-    fn accept(&self, facts: JobFacts, key: Option<IdempotencyKey>) -> Pending<'_, Result<(), StoreError>> {
-        self.accept_with_input(facts, key, None)
-    }
-
     fn keeps_inputs(&self) -> bool {
         true
     }
 
-    fn accept_with_input(
+    fn accept(
         &self,
         facts: JobFacts,
         key: Option<IdempotencyKey>,
         input: Option<Bytes>,
-    ) -> Pending<'_, Result<(), StoreError>> {
+    ) -> Pending<'_, Result<Option<Lease>, StoreError>> {
         Box::pin(async move {
             self.alive()?;
             if self.shared.low.load(Ordering::Acquire) {
@@ -332,29 +337,43 @@ impl Store for DurableStore {
                 self.shared.memory.unreserve(&facts);
                 self.shared.blobs.remove(id, Kind::Input);
             }
-            kept
+            kept.map(|()| Some(Lease { id, attempt: 1 }))
         })
     }
 
-    fn take_unfinished(&self) -> Vec<Arc<JobFacts>> {
-        std::mem::take(&mut *crate::locked(&self.unfinished))
-    }
-
-    fn input(&self, id: JobId) -> Pending<'_, Result<Bytes, StoreError>> {
+    /// Jobs of an earlier life; those of this one are in the hands of whoever had them accepted.
+    fn take(&self) -> Pending<'_, Result<Taken, StoreError>> {
         Box::pin(async move {
-            let expected = crate::locked(&self.inputs).get(&id).cloned();
-            let expected = expected.ok_or(StoreError::UnknownJob(id))?;
-            let read = self.payload(id, Kind::Input, expected).await;
-            read.ok_or_else(|| StoreError::Disk(format!("the input of job {id} is damaged")))
+            loop {
+                self.alive()?;
+                let next = crate::locked(&self.unfinished).pop_front();
+                let Some(facts) = next else { return std::future::pending().await };
+                let lease = Lease { id: facts.id, attempt: 1 };
+                let expected = crate::locked(&self.inputs).get(&facts.id).cloned();
+                let input = match expected {
+                    Some(expected) => self.payload(facts.id, Kind::Input, expected).await,
+                    None => None,
+                };
+                if let Some(input) = input {
+                    return Ok(Taken { lease, facts, input });
+                }
+                let failed = self.fail(facts.id, JobErrorCode::InternalError).await;
+                match failed {
+                    // Deleted meanwhile, or ended.
+                    Ok(()) | Err(StoreError::UnknownJob(_) | StoreError::NotMonotone { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
         })
     }
 
     fn takes_jobs(&self) -> bool {
-        self.alive().is_ok() && !self.shared.low.load(Ordering::Acquire)
+        self.has_room()
     }
 
-    fn start(&self, id: JobId) -> Pending<'_, Result<(), StoreError>> {
+    fn start(&self, lease: Lease) -> Pending<'_, Result<(), StoreError>> {
         Box::pin(async move {
+            let id = lease.id;
             let mut job = self.shared.memory.peek(id).ok_or(StoreError::UnknownJob(id))?;
             let first = job.state == JobState::Queued;
             let leased = self.shared.recent.is_leased(id);
@@ -374,8 +393,13 @@ impl Store for DurableStore {
         })
     }
 
-    fn finish(&self, id: JobId, outcome: Outcome) -> Pending<'_, Result<(), StoreError>> {
+    fn fail(&self, id: JobId, code: JobErrorCode) -> Pending<'_, Result<(), StoreError>> {
+        self.finish(Lease { id, attempt: 1 }, Outcome::Failed(code))
+    }
+
+    fn finish(&self, lease: Lease, outcome: Outcome) -> Pending<'_, Result<(), StoreError>> {
         Box::pin(async move {
+            let id = lease.id;
             let mut job = self.shared.memory.peek(id).ok_or(StoreError::UnknownJob(id))?;
             let (outcome, result, to) = match outcome {
                 Outcome::Completed { result, digest } => {

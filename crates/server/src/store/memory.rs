@@ -6,11 +6,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use hei_protocol::{JobId, Timestamp};
+use bytes::Bytes;
+use hei_protocol::{JobErrorCode, JobId, Timestamp};
 use tokio::sync::watch;
 
 use super::{
-    Claim, Fingerprint, Job, JobFacts, JobState, Lookup, NoRoom, Outcome, Pending, Store, StoreError,
+    Claim, Fingerprint, Job, JobFacts, JobState, Lease, Lookup, NoRoom, Outcome, Pending, Store, StoreError,
+    Taken,
 };
 use crate::clock::{Clock, elapsed, later};
 use crate::id::{IdempotencyKey, Tenant};
@@ -28,6 +30,10 @@ pub struct Capacity {
     pub idempotency_ttl: Duration,
     /// How long an expired job is still told apart from one that never was.
     pub tombstone_ttl: Duration,
+    /// Evaluation keys of one tenant.
+    pub keys_per_tenant: usize,
+    /// How long a key is kept after its last use.
+    pub key_ttl: Duration,
 }
 
 /// A [`Store`] in memory.
@@ -222,7 +228,12 @@ impl Store for MemoryStore {
         })
     }
 
-    fn accept(&self, facts: JobFacts, key: Option<IdempotencyKey>) -> Pending<'_, Result<(), StoreError>> {
+    fn accept(
+        &self,
+        facts: JobFacts,
+        key: Option<IdempotencyKey>,
+        _input: Option<Bytes>,
+    ) -> Pending<'_, Result<Option<Lease>, StoreError>> {
         Box::pin(async move {
             let mut state = self.swept();
             self.check_room(&state, &facts.tenant, facts.max_result_bytes)?;
@@ -244,21 +255,32 @@ impl Store for MemoryStore {
             let job =
                 Job { facts, state: JobState::Queued, started_at: None, finished_at: None, outcome: None };
             state.jobs.insert(id, Record::Live(watch::Sender::new(job)));
-            Ok(())
+            Ok(Some(Lease { id, attempt: 1 }))
         })
     }
 
-    fn start(&self, id: JobId) -> Pending<'_, Result<(), StoreError>> {
-        Box::pin(async move { self.advance(id, JobState::Running, |job, now| job.started_at = Some(now)) })
+    /// Every job is in the hands of whoever had it accepted, and ends with the process.
+    fn take(&self) -> Pending<'_, Result<Taken, StoreError>> {
+        Box::pin(std::future::pending())
     }
 
-    fn finish(&self, id: JobId, outcome: Outcome) -> Pending<'_, Result<(), StoreError>> {
+    fn start(&self, lease: Lease) -> Pending<'_, Result<(), StoreError>> {
+        Box::pin(
+            async move { self.advance(lease.id, JobState::Running, |job, now| job.started_at = Some(now)) },
+        )
+    }
+
+    fn fail(&self, id: JobId, code: JobErrorCode) -> Pending<'_, Result<(), StoreError>> {
+        self.finish(Lease { id, attempt: 0 }, Outcome::Failed(code))
+    }
+
+    fn finish(&self, lease: Lease, outcome: Outcome) -> Pending<'_, Result<(), StoreError>> {
         Box::pin(async move {
             let to = match outcome {
                 Outcome::Completed { .. } | Outcome::Kept { .. } => JobState::Completed,
                 Outcome::Failed(_) => JobState::Failed,
             };
-            self.advance(id, to, |job, now| {
+            self.advance(lease.id, to, |job, now| {
                 job.finished_at = Some(now);
                 job.outcome = Some(Arc::new(outcome));
             })

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use hei_protocol::{Encoding, JobErrorCode};
+use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::clock::ManualClock;
@@ -16,6 +17,8 @@ fn store_with(change: impl FnOnce(&mut Capacity)) -> (Tested, Arc<ManualClock>) 
         result_bytes: 1 << 20,
         idempotency_ttl: TTL,
         tombstone_ttl: TTL,
+        keys_per_tenant: 2,
+        key_ttl: TTL,
     };
     change(&mut capacity);
     (Tested::open(capacity, Arc::clone(&clock) as Arc<dyn Clock>), clock)
@@ -37,12 +40,34 @@ fn facts(clock: &ManualClock, owner: &str) -> JobFacts {
         encoding: Encoding::Hex,
         created_at: clock.now(),
         expires_at: later(clock.now(), TTL),
+        deadline_at: None,
         max_result_bytes: 1000,
     }
 }
 
+fn input(store: &Tested) -> Option<Bytes> {
+    store.keeps_inputs().then(|| Bytes::from_static(b"input"))
+}
+
+/// The right to work on an accepted job: the store gave it, or it is to be taken.
+async fn taken(store: &Tested, id: JobId, lease: Option<Lease>) -> Lease {
+    let mut lease = lease;
+    loop {
+        match lease {
+            Some(lease) if lease.id == id => return lease,
+            _ => lease = Some(store.take().await.unwrap().lease),
+        }
+    }
+}
+
+async fn accepted(store: &Tested, facts: JobFacts) -> Lease {
+    let id = facts.id;
+    let lease = store.accept(facts, None, input(store)).await.unwrap();
+    taken(store, id, lease).await
+}
+
 fn completed(bytes: &'static [u8]) -> Outcome {
-    Outcome::Completed { result: Bytes::from_static(bytes), digest: [0; 32] }
+    Outcome::Completed { result: Bytes::from_static(bytes), digest: Sha256::digest(bytes).into() }
 }
 
 async fn found(store: &Tested, owner: &str, id: JobId) -> Job {
@@ -57,17 +82,18 @@ async fn a_state_never_goes_back_and_an_outcome_never_changes() {
     let (store, clock) = store_with(|_| {});
     let job = facts(&clock, "a");
     let id = job.id;
-    assert!(matches!(store.start(id).await, Err(StoreError::UnknownJob(_))));
-    store.accept(job, None).await.unwrap();
+    let nobody = Lease { id, attempt: 1 };
+    assert!(matches!(store.start(nobody).await, Err(StoreError::UnknownJob(_))));
+    let lease = accepted(&store, job).await;
     assert_eq!(found(&store, "a", id).await.state, JobState::Queued);
-    store.start(id).await.unwrap();
-    assert!(matches!(store.start(id).await, Err(StoreError::NotMonotone { .. })));
-    store.finish(id, completed(b"one")).await.unwrap();
+    store.start(lease).await.unwrap();
+    assert!(matches!(store.start(lease).await, Err(StoreError::NotMonotone { .. })));
+    store.finish(lease, completed(b"one")).await.unwrap();
     let first = found(&store, "a", id).await;
-    assert!(matches!(store.start(id).await, Err(StoreError::NotMonotone { .. })));
-    assert!(matches!(store.finish(id, completed(b"two")).await, Err(StoreError::NotMonotone { .. })));
+    assert!(matches!(store.start(lease).await, Err(StoreError::NotMonotone { .. })));
+    assert!(matches!(store.finish(lease, completed(b"two")).await, Err(StoreError::NotMonotone { .. })));
     let failed = Outcome::Failed(JobErrorCode::InternalError);
-    assert!(matches!(store.finish(id, failed).await, Err(StoreError::NotMonotone { .. })));
+    assert!(matches!(store.finish(lease, failed).await, Err(StoreError::NotMonotone { .. })));
     let second = found(&store, "a", id).await;
     assert_eq!(first.outcome, second.outcome);
     assert_eq!(first.finished_at, second.finished_at);
@@ -78,7 +104,7 @@ async fn a_foreign_job_is_missing() {
     let (store, clock) = store_with(|_| {});
     let job = facts(&clock, "a");
     let id = job.id;
-    store.accept(job, None).await.unwrap();
+    store.accept(job, None, input(&store)).await.unwrap();
     assert!(matches!(store.read(&tenant("b"), id).await.unwrap(), Lookup::Missing));
     let beyond = store.read_beyond(&tenant("b"), id, JobState::Queued).await.unwrap();
     assert!(matches!(beyond, Lookup::Missing));
@@ -89,14 +115,14 @@ async fn a_waiter_wakes_when_the_state_moves_on() {
     let (store, clock) = store_with(|_| {});
     let job = facts(&clock, "a");
     let id = job.id;
-    store.accept(job, None).await.unwrap();
+    let lease = accepted(&store, job).await;
     let store = Arc::new(store);
     let waiter = {
         let store = Arc::clone(&store);
         tokio::spawn(async move { store.read_beyond(&tenant("a"), id, JobState::Running).await.unwrap() })
     };
-    store.start(id).await.unwrap();
-    store.finish(id, completed(b"done")).await.unwrap();
+    store.start(lease).await.unwrap();
+    store.finish(lease, completed(b"done")).await.unwrap();
     let Lookup::Found(job) = waiter.await.unwrap() else { unreachable!("the job exists") };
     assert_eq!(job.state, JobState::Completed);
 }
@@ -106,8 +132,8 @@ async fn an_expired_job_is_gone_first_with_and_then_without_a_trace() {
     let (store, clock) = store_with(|_| {});
     let job = facts(&clock, "a");
     let id = job.id;
-    store.accept(job, None).await.unwrap();
-    store.finish(id, completed(b"x")).await.unwrap();
+    let lease = accepted(&store, job).await;
+    store.finish(lease, completed(b"x")).await.unwrap();
     clock.advance(TTL - Duration::from_millis(1));
     assert!(matches!(store.read(&tenant("a"), id).await.unwrap(), Lookup::Found(_)));
     clock.advance(Duration::from_millis(1));
@@ -123,10 +149,10 @@ async fn an_unfinished_job_outlives_its_expiry() {
     let (store, clock) = store_with(|_| {});
     let job = facts(&clock, "a");
     let id = job.id;
-    store.accept(job, None).await.unwrap();
+    let lease = accepted(&store, job).await;
     clock.advance(TTL);
     assert_eq!(found(&store, "a", id).await.state, JobState::Queued);
-    store.finish(id, completed(b"x")).await.unwrap();
+    store.finish(lease, completed(b"x")).await.unwrap();
     clock.advance(Duration::from_secs(61));
     assert!(matches!(store.read(&tenant("a"), id).await.unwrap(), Lookup::Expired));
 }
@@ -135,28 +161,28 @@ async fn an_unfinished_job_outlives_its_expiry() {
 async fn room_is_bounded_by_tenant_by_jobs_and_by_octets() {
     let (store, clock) = store_with(|capacity| capacity.jobs = 6);
     for _ in 0..4 {
-        store.accept(facts(&clock, "a"), None).await.unwrap();
+        store.accept(facts(&clock, "a"), None, input(&store)).await.unwrap();
     }
-    let refused = store.accept(facts(&clock, "a"), None).await;
+    let refused = store.accept(facts(&clock, "a"), None, input(&store)).await;
     assert!(matches!(refused, Err(StoreError::NoRoom(NoRoom::Tenant { active: 4 }))));
     let last = facts(&clock, "b");
-    let id = last.id;
-    store.accept(last, None).await.unwrap();
-    store.accept(facts(&clock, "b"), None).await.unwrap();
-    let refused = store.accept(facts(&clock, "b"), None).await;
+    let lease = accepted(&store, last).await;
+    store.accept(facts(&clock, "b"), None, input(&store)).await.unwrap();
+    let refused = store.accept(facts(&clock, "b"), None, input(&store)).await;
     assert!(matches!(refused, Err(StoreError::NoRoom(NoRoom::Full { retry_after })) if retry_after == TTL));
-    store.finish(id, completed(b"x")).await.unwrap();
+    store.finish(lease, completed(b"x")).await.unwrap();
     assert!(store.room(&tenant("b")).await.is_err(), "a finished job keeps its place until it expires");
     clock.advance(TTL);
     assert!(store.room(&tenant("b")).await.is_ok());
 
     let (store, clock) = store_with(|capacity| capacity.result_bytes = 1500);
-    let first = facts(&clock, "a");
-    let id = first.id;
-    store.accept(first, None).await.unwrap();
-    assert!(store.accept(facts(&clock, "a"), None).await.is_err(), "two reservations of 1000 exceed 1500");
-    store.finish(id, completed(b"x")).await.unwrap();
-    store.accept(facts(&clock, "a"), None).await.unwrap();
+    let lease = accepted(&store, facts(&clock, "a")).await;
+    assert!(
+        store.accept(facts(&clock, "a"), None, input(&store)).await.is_err(),
+        "two reservations of 1000 exceed 1500"
+    );
+    store.finish(lease, completed(b"x")).await.unwrap();
+    store.accept(facts(&clock, "a"), None, input(&store)).await.unwrap();
 }
 
 #[tokio::test]
@@ -179,11 +205,12 @@ async fn one_key_makes_one_job() {
     );
     let job = facts(&clock, "a");
     let id = job.id;
-    store.accept(job, Some(key.clone())).await.unwrap();
+    let lease = store.accept(job, Some(key.clone()), input(&store)).await.unwrap();
+    let lease = taken(&store, id, lease).await;
     store.release(&owner, &key).await;
     assert_eq!(store.claim(&owner, &key, two).await.unwrap(), Claim::Replay(id));
     assert_eq!(store.claim(&owner, &key, one).await.unwrap(), Claim::Reused);
-    store.finish(id, completed(b"x")).await.unwrap();
+    store.finish(lease, completed(b"x")).await.unwrap();
     clock.advance(TTL);
     assert_eq!(store.claim(&owner, &key, one).await.unwrap(), Claim::Fresh, "forgotten after its time");
 }
@@ -198,22 +225,22 @@ async fn a_deleted_job_is_gone_and_gives_back_what_it_counted_for() {
     for finish in [false, true] {
         let job = facts(&clock, "a");
         let id = job.id;
-        store.accept(job, None).await.unwrap();
+        let lease = accepted(&store, job).await;
         assert!(store.room(&tenant("a")).await.is_err());
         assert!(matches!(store.delete(&tenant("b"), id).await.unwrap(), Lookup::Missing), "not b's");
         let owner = tenant("a");
         let waiting = store.read_beyond(&owner, id, JobState::Failed);
-        store.start(id).await.unwrap();
+        store.start(lease).await.unwrap();
         if finish {
-            store.finish(id, completed(b"result")).await.unwrap();
+            store.finish(lease, completed(b"result")).await.unwrap();
         }
         let (found, deleted) = tokio::join!(waiting, store.delete(&owner, id));
         assert!(matches!(found.unwrap(), Lookup::Missing), "a waiting reader is told at once");
         assert!(matches!(deleted.unwrap(), Lookup::Found(_)));
         assert!(matches!(store.read(&owner, id).await.unwrap(), Lookup::Missing));
         assert!(matches!(store.delete(&owner, id).await.unwrap(), Lookup::Missing));
-        assert!(matches!(store.finish(id, completed(b"x")).await, Err(StoreError::UnknownJob(_))));
+        assert!(matches!(store.finish(lease, completed(b"x")).await, Err(StoreError::UnknownJob(_))));
         assert_eq!(store.unfinished().await, 0);
     }
-    store.accept(facts(&clock, "a"), None).await.unwrap();
+    store.accept(facts(&clock, "a"), None, input(&store)).await.unwrap();
 }

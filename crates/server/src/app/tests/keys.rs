@@ -8,8 +8,10 @@ use hei_protocol::{KeyId, encoding};
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::config::StoreChoice;
 use crate::keys::KeyStore;
 use crate::keys::memory::MemoryKeys;
+use crate::store::durable::DurableOptions;
 
 /// What the layout `feature_columns` is made to need.
 fn needs(context: &Context) -> KeyManifest {
@@ -39,8 +41,8 @@ impl Fixture {
         let per_tenant = usize::try_from(config.limits.max_keys_per_tenant).unwrap();
         let keys =
             Arc::new(MemoryKeys::new(per_tenant, Duration::from_secs(3600), Arc::clone(&config.clock)));
-        let mut app = App::start(config, registry).unwrap();
-        Arc::get_mut(&mut app).unwrap().keys = Arc::clone(&keys) as Arc<dyn KeyStore>;
+        let backend = Backend::in_memory(&config, Arc::clone(&keys));
+        let app = App::start(config, registry, backend).unwrap();
         let router = crate::http::router(Arc::clone(&app));
         Self { app, keys, router, context }
     }
@@ -323,4 +325,44 @@ async fn a_corrupt_key_fails_its_job_and_is_quarantined() {
     assert_eq!(bad.outcome.as_deref(), Some(&Outcome::Failed(JobErrorCode::InternalError)));
     let after = fixture.app.submit(naming(Some(id(&octets)))).await.unwrap_err();
     assert_eq!(after.code(), ProblemCode::EvaluationKeyNotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_durable_job_that_needs_a_key_begins_again_in_a_later_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |workers: Option<usize>| {
+        let source = ModelSource { name: "logistic_v1.hei".to_owned(), bytes: MODEL.into() };
+        let mut config = ServerConfig::new(([127, 0, 0, 1], 0).into(), vec![source]);
+        config.workers = workers;
+        config.store = StoreChoice::Durable(DurableOptions::new(folder.path().to_owned()));
+        async move {
+            let registry = Registry::load(&config.models, &config.limits).unwrap();
+            let needs = |plan: &Plan| needs(plan.parameters().context());
+            let registry = registry.needing(LayoutName::FeatureColumns, needs);
+            let backend = Backend::open(&config).await.unwrap();
+            App::start(config, registry, backend).unwrap()
+        }
+    };
+    let file = ModelFile::decode(MODEL).unwrap();
+    let context = Arc::clone(file.plan(Layout::FeatureColumns).unwrap().parameters().context());
+    let octets = container(&context, &needs(&context));
+    let key = id(&octets);
+    let app = start(Some(0)).await;
+    let router = crate::http::router(Arc::clone(&app));
+    let put = Request::put(format!("/keys/{key}")).header("content-type", "application/octet-stream");
+    let stored = router.clone().oneshot(put.body(Body::from(octets)).unwrap()).await.unwrap();
+    assert_eq!(stored.status(), 201);
+    let accepted = app.submit(naming(Some(key))).await.unwrap().job_id;
+    let delete = Request::delete(format!("/keys/{key}")).body(Body::empty()).unwrap();
+    assert_eq!(router.clone().oneshot(delete).await.unwrap().status(), 204);
+    let refused = app.submit(naming(Some(key))).await.unwrap_err();
+    assert_eq!(refused.code(), ProblemCode::EvaluationKeyNotFound);
+    app.drain();
+    drop((app, router));
+    let app = start(None).await;
+    let wait = Duration::from_secs(30);
+    match app.read_beyond(&tenant(), accepted, JobState::Running, wait).await.unwrap() {
+        Lookup::Found(job) => assert_eq!(job.state, JobState::Completed, "its key outlived the process"),
+        other => panic!("{other:?}"),
+    }
 }

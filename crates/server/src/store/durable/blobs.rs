@@ -8,23 +8,25 @@ use hei_protocol::JobId;
 
 use super::disk::Disk;
 
-/// Payloads of up to this many octets live in the database.
-pub(super) const INLINE: usize = 64 << 10;
-
 /// Whose payload it is. The numbers are those of the table `payloads`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Input = 0,
     Result = 1,
+    /// An evaluation key's, always in a file, under a name of its own.
+    Key = 2,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 2] = [Self::Input, Self::Result];
+    pub(super) const ALL: [Self; 3] = [Self::Input, Self::Result, Self::Key];
+    /// Those that go with a job.
+    pub(super) const OF_A_JOB: [Self; 2] = [Self::Input, Self::Result];
 
     const fn suffix(self) -> &'static str {
         match self {
             Self::Input => "in",
             Self::Result => "out",
+            Self::Key => "key",
         }
     }
 }

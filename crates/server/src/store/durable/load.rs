@@ -7,10 +7,10 @@ use hei_protocol::{JobErrorCode, JobId, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::blobs::Kind;
-use super::record::{Payload, Record, key_seal, rank};
 use super::writer::{row, time};
 use crate::id::{IdempotencyKey, Tenant};
 use crate::store::memory::MemoryStore;
+use crate::store::record::{Payload, Record, key_seal, rank};
 use crate::store::{Fingerprint, Job, JobFacts, JobState, Outcome};
 
 /// What was found.
@@ -86,6 +86,10 @@ pub(super) fn load(
     resumed.sort_by_key(|(created_at, _)| *created_at);
     loaded.unfinished = resumed.into_iter().map(|(_, facts)| facts).collect();
     load_keys(connection, memory)?;
+    let keys = super::keys::files(connection)?.into_iter().filter_map(|row| {
+        row.inspect_err(|damage| tracing::error!(damage, "the record of an evaluation key is damaged")).ok()
+    });
+    loaded.files.extend(keys.map(|(file, _)| (file, Kind::Key as u8)));
     if !settled.is_empty() {
         let transaction = connection.transaction()?;
         for job in settled {

@@ -7,8 +7,9 @@ use hei_protocol::JobId;
 use rusqlite::Connection;
 
 use super::blobs::{self, Kind};
-use super::record::{Payload, Record};
+use super::keys;
 use super::schema::{self, DATABASE, HOLD, OpenError};
+use crate::store::record::{Payload, Record};
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Report {
     pub jobs: u64,
     /// Jobs that are queued or running.
     pub unfinished: u64,
+    /// Evaluation keys.
+    pub keys: u64,
     /// Payloads that were read and are what their digests say.
     pub payloads: u64,
     /// Their octets.
@@ -25,14 +28,14 @@ pub struct Report {
     pub damage: Vec<String>,
 }
 
-/// Why a copy was not taken.
+/// Why a copy was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The store cannot be read.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// There is something already.
-    #[error("{}: exists; a backup goes to a directory of its own", .0.display())]
+    #[error("{}: not empty; a copy goes to a directory of its own", .0.display())]
     Exists(PathBuf),
     /// The operating system refused.
     #[error("{}: {cause}", .path.display())]
@@ -42,8 +45,8 @@ pub enum BackupError {
         /// What it said.
         cause: std::io::Error,
     },
-    /// The copy has damage; it was left for a look.
-    #[error("{}: the copy is damaged: {first}; run `hei store check` on the store", .path.display())]
+    /// The copy, or the backup to be restored, has damage; it was left for a look.
+    #[error("{}: damaged: {first}; run `hei store check` on what was copied", .path.display())]
     Damaged {
         /// The copy.
         path: PathBuf,
@@ -66,22 +69,49 @@ pub fn check(data: &Path) -> Result<Report, OpenError> {
 /// of one moment, and every job acknowledged before it is in the copy.
 ///
 /// # Errors
-/// [`BackupError`]; a copy that was begun is left where it is.
+/// [`BackupError`]; a copy that was begun is left where it is, and is no data directory before it is whole.
 pub fn backup(data: &Path, to: &Path) -> Result<Report, BackupError> {
     if to.exists() {
         return Err(BackupError::Exists(to.to_owned()));
     }
-    let io = |cause| BackupError::Io { path: to.to_owned(), cause };
-    let connection = reader(data)?;
     // No payload file goes while the copy is made.
     let _hold = hold(data)?;
+    copy(data, to)
+}
+
+/// Makes a data directory of a backup, in a new or empty directory. The backup is held against its digests first, the
+/// copy after.
+///
+/// # Errors
+/// [`BackupError`]; a copy that was begun is left where it is, and is no data directory before it is whole.
+pub fn restore(from: &Path, data: &Path) -> Result<Report, BackupError> {
+    let io = |cause| BackupError::Io { path: data.to_owned(), cause };
+    if data.exists() && std::fs::read_dir(data).map_err(io)?.next().is_some() {
+        return Err(BackupError::Exists(data.to_owned()));
+    }
+    // A backup may be on a medium that takes no lock; nobody writes to it.
+    let _hold = hold(from).ok();
+    let mut connection = reader(from)?;
+    let report = inspect(&mut connection, from)
+        .map_err(|cause| OpenError::Database { path: from.join(DATABASE), cause })?;
+    drop(connection);
+    if let Some(first) = report.damage.first() {
+        return Err(BackupError::Damaged { path: from.to_owned(), first: first.clone() });
+    }
+    copy(from, data)
+}
+
+/// Copies a store whose payload files stay, and checks the copy.
+fn copy(data: &Path, to: &Path) -> Result<Report, BackupError> {
+    let io = |cause| BackupError::Io { path: to.to_owned(), cause };
+    let connection = reader(data)?;
     schema::create_folder(to)?;
-    let copy = to.join(DATABASE);
+    let (part, whole) = (to.join("part.sqlite3"), to.join(DATABASE));
     let database = |cause| OpenError::Database { path: data.join(DATABASE), cause };
-    connection.execute("vacuum into ?1", [copy.to_string_lossy().as_ref()]).map_err(database)?;
+    connection.execute("vacuum into ?1", [part.to_string_lossy().as_ref()]).map_err(database)?;
     let (from, into) = (super::blob_folder(data), super::blob_folder(to));
     std::fs::create_dir(&into).map_err(io)?;
-    let copied = Connection::open(&copy).map_err(database)?;
+    let copied = Connection::open(&part).map_err(database)?;
     for (id, kind, _) in expected(&copied).map_err(database)?.files {
         let path = blobs::path(&into, id, kind);
         match std::fs::copy(blobs::path(&from, id, kind), &path) {
@@ -92,9 +122,11 @@ pub fn backup(data: &Path, to: &Path) -> Result<Report, BackupError> {
         }
     }
     drop(copied);
-    for path in [copy.as_path(), into.as_path(), to] {
-        File::open(path).and_then(|file| file.sync_all()).map_err(io)?;
-    }
+    let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all()).map_err(io);
+    sync(&part)?;
+    sync(&into)?;
+    std::fs::rename(&part, &whole).map_err(io)?;
+    sync(to)?;
     let report = check(to)?;
     match report.damage.first() {
         None => Ok(report),
@@ -148,7 +180,25 @@ fn expected(connection: &Connection) -> rusqlite::Result<Expected> {
             }
         }
     }
+    for row in keys::files(connection)? {
+        match row {
+            Ok((file, row)) => {
+                expected.report.keys += 1;
+                let payload = Payload::new(row.record.size, row.record.id.as_bytes());
+                expected.files.push((file, Kind::Key, payload));
+            }
+            Err(damage) => expected.report.damage.push(damage),
+        }
+    }
     Ok(expected)
+}
+
+fn name(id: JobId, kind: Kind) -> String {
+    match kind {
+        Kind::Input => format!("the input of job {id}"),
+        Kind::Result => format!("the result of job {id}"),
+        Kind::Key => format!("the evaluation key in file {id}"),
+    }
 }
 
 fn inspect(connection: &mut Connection, data: &Path) -> rusqlite::Result<Report> {
@@ -160,8 +210,8 @@ fn inspect(connection: &mut Connection, data: &Path) -> rusqlite::Result<Report>
             report.payloads += 1;
             report.payload_bytes += payload.size;
         }
-        Some(_) => report.damage.push(format!("job {id}: its {kind:?} is not what was written")),
-        None => report.damage.push(format!("job {id}: its {kind:?} is missing")),
+        Some(_) => report.damage.push(format!("{}: not what was written", name(id, kind))),
+        None => report.damage.push(format!("{}: missing", name(id, kind))),
     };
     for (id, kind, payload) in rows {
         judge(id, kind, &payload, super::read_row(&snapshot, id, kind).ok());

@@ -8,7 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 /// The schema this program reads and writes.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 /// Says whose database it is: "hei1".
 const APPLICATION_ID: i64 = 0x6865_6931;
 /// The database's name in the data directory.
@@ -17,6 +17,7 @@ const LOCK: &str = "lock";
 /// Locked exclusively while a backup is taken, shared while payload files are removed.
 pub(super) const HOLD: &str = "hold";
 
+/// Schema 1.
 const TABLES: &str = "
 create table meta(name text primary key, value text not null) without rowid;
 create table jobs(
@@ -33,6 +34,17 @@ create table tombstones(id blob primary key, tenant text not null, ends_at integ
 create index tombstones_by_end on tombstones(ends_at);
 ";
 
+/// From schema 1, which kept no evaluation keys, to 2. Jobs of schema 1 never had a stored key.
+const TO_SCHEMA_2: &str = "
+alter table jobs add column key blob;
+create index jobs_by_key on jobs(tenant, key) where key is not null and state < 2;
+create table keys(
+    tenant text not null, id blob not null, state integer not null, expires_at integer not null,
+    file blob not null, record blob not null, seal blob not null, primary key(tenant, id)) without rowid;
+create index keys_by_expiry on keys(expires_at);
+create index keys_over on keys(state) where state > 0;
+";
+
 /// Why a store is not opened. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -42,6 +54,14 @@ pub enum OpenError {
     /// A later program wrote it.
     #[error("{}: the store has schema {found}, this program knows up to {SCHEMA_VERSION}; use the newer program", .path.display())]
     Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+    },
+    /// An earlier program wrote it, and it is only to be read.
+    #[error("{}: the store has schema {found}, this program reads {SCHEMA_VERSION}; `hei serve` brings it up to date, or use the older program", .path.display())]
+    Older {
         /// The database.
         path: PathBuf,
         /// Its schema.
@@ -104,6 +124,7 @@ pub(super) fn open(data: &Path) -> Result<Connection, OpenError> {
         create(&mut connection).map_err(database)?;
     } else {
         known(&connection, &path, version, application)?;
+        migrate(&mut connection, version).map_err(database)?;
     }
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(database)?;
     durable(&connection).map_err(database)?;
@@ -119,6 +140,9 @@ pub(super) fn open_reader(data: &Path) -> Result<Connection, OpenError> {
     connection.busy_timeout(Duration::from_secs(10)).map_err(database)?;
     let (version, application, _) = identity(&connection).map_err(database)?;
     known(&connection, &path, version, application)?;
+    if version < SCHEMA_VERSION {
+        return Err(OpenError::Older { path, found: version });
+    }
     Ok(connection)
 }
 
@@ -141,7 +165,7 @@ fn known(connection: &Connection, path: &Path, version: i64, application: i64) -
     let migrating = "select count(*) from meta where name = 'migrating'";
     let migrating = connection.query_row(migrating, [], |row| row.get::<_, i64>(0));
     match migrating {
-        Ok(0) if version == SCHEMA_VERSION => Ok(()),
+        Ok(0) if version >= 1 => Ok(()),
         Ok(_) => Err(OpenError::HalfMigrated(path.to_owned())),
         Err(cause) => Err(OpenError::Database { path: path.to_owned(), cause }),
     }
@@ -151,9 +175,25 @@ fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "auto_vacuum", "incremental")?;
     let transaction = connection.transaction()?;
     transaction.execute_batch(TABLES)?;
+    transaction.execute_batch(TO_SCHEMA_2)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()
+}
+
+/// Brings an older store up to date: all of it, or none.
+fn migrate(connection: &mut Connection, version: i64) -> rusqlite::Result<()> {
+    if version >= SCHEMA_VERSION {
+        return Ok(());
+    }
+    // The commit is to be on the disk like every other.
+    durable(connection)?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(TO_SCHEMA_2)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()?;
+    tracing::info!(from = version, to = SCHEMA_VERSION, "the store was brought up to date");
+    Ok(())
 }
 
 /// A commit returns when it is on the disk.

@@ -43,37 +43,42 @@ impl Deref for Tested {
 #[path = "../memory_tests.rs"]
 mod contract;
 
-const TTL: Duration = Duration::from_secs(3600);
+pub(super) const TTL: Duration = Duration::from_secs(3600);
 
-fn clock() -> Arc<ManualClock> {
+pub(super) fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::at(Timestamp::from_unix_millis(1_000_000)))
 }
 
-fn open_with(
-    folder: &Path,
-    disk: Arc<dyn Disk>,
-    clock: &Arc<ManualClock>,
-) -> Result<DurableStore, OpenError> {
-    let capacity = Capacity {
+pub(super) fn capacity() -> Capacity {
+    Capacity {
         active_jobs_per_tenant: 1000,
         jobs: 10_000,
         result_bytes: 1 << 30,
         idempotency_ttl: TTL,
         tombstone_ttl: TTL,
-    };
-    let options = DurableOptions { disk, ..DurableOptions::new(folder.to_owned()) };
-    DurableStore::open(options, capacity, Arc::clone(clock) as Arc<dyn Clock>)
+        keys_per_tenant: 3,
+        key_ttl: TTL,
+    }
 }
 
-fn open(folder: &Path, clock: &Arc<ManualClock>) -> DurableStore {
+pub(super) fn open_with(
+    folder: &Path,
+    disk: Arc<dyn Disk>,
+    clock: &Arc<ManualClock>,
+) -> Result<DurableStore, OpenError> {
+    let options = DurableOptions { disk, ..DurableOptions::new(folder.to_owned()) };
+    DurableStore::open(options, capacity(), Arc::clone(clock) as Arc<dyn Clock>)
+}
+
+pub(super) fn open(folder: &Path, clock: &Arc<ManualClock>) -> DurableStore {
     open_with(folder, Arc::new(OsDisk), clock).unwrap()
 }
 
-fn owner() -> Tenant {
+pub(super) fn owner() -> Tenant {
     Tenant::from_header(Some(b"a")).unwrap()
 }
 
-fn facts(clock: &ManualClock) -> JobFacts {
+pub(super) fn facts(clock: &ManualClock) -> JobFacts {
     JobFacts {
         id: JobId::from_bytes(crate::id::random_octets().unwrap()),
         tenant: owner(),
@@ -85,20 +90,37 @@ fn facts(clock: &ManualClock) -> JobFacts {
         encoding: Encoding::Hex,
         created_at: clock.now(),
         expires_at: later(clock.now(), TTL),
+        deadline_at: None,
         max_result_bytes: 200_000,
     }
 }
 
+pub(super) fn lease(id: JobId) -> Lease {
+    Lease { id, attempt: 1 }
+}
+
+/// The jobs of an earlier life, each with its input.
+pub(super) async fn left(store: &DurableStore) -> Vec<JobId> {
+    let mut left = Vec::new();
+    while !crate::locked(&store.unfinished).is_empty() {
+        let taken = store.take().await.unwrap();
+        let (small, large) = (octets(taken.facts.id, false), octets(taken.facts.id, true));
+        assert!(taken.input == small || taken.input == large, "the input is what was given");
+        left.push(taken.facts.id);
+    }
+    left
+}
+
 /// Octets for a row, or for a file.
-fn octets(id: JobId, large: bool) -> Bytes {
+pub(super) fn octets(id: JobId, large: bool) -> Bytes {
     id.as_bytes().iter().copied().cycle().take(if large { 100_000 } else { 700 }).collect()
 }
 
-fn outcome(result: &Bytes) -> Outcome {
+pub(super) fn outcome(result: &Bytes) -> Outcome {
     Outcome::Completed { result: result.clone(), digest: Sha256::digest(result).into() }
 }
 
-async fn result(store: &DurableStore, id: JobId) -> Result<Bytes, JobErrorCode> {
+pub(super) async fn result(store: &DurableStore, id: JobId) -> Result<Bytes, JobErrorCode> {
     match store.read(&owner(), id).await.unwrap() {
         Lookup::Found(job) => match job.outcome.as_deref() {
             Some(Outcome::Completed { result, .. }) => Ok(result.clone()),
@@ -119,19 +141,16 @@ async fn a_later_life_finds_everything_that_was_acknowledged() {
     let input = {
         let store = open(folder.path(), &clock);
         assert_eq!(store.claim(&owner(), &key, Fingerprint([7; 32])).await.unwrap(), Claim::Fresh);
-        store
-            .accept_with_input(queued.clone(), Some(key.clone()), Some(octets(queued.id, true)))
-            .await
-            .unwrap();
+        store.accept(queued.clone(), Some(key.clone()), Some(octets(queued.id, true))).await.unwrap();
         for (facts, large) in [(&small, false), (&large, true)] {
-            store.accept_with_input(facts.clone(), None, Some(octets(facts.id, large))).await.unwrap();
-            store.start(facts.id).await.unwrap();
+            store.accept(facts.clone(), None, Some(octets(facts.id, large))).await.unwrap();
+            store.start(lease(facts.id)).await.unwrap();
             clock.advance(Duration::from_millis(5));
-            store.finish(facts.id, outcome(&octets(facts.id, large))).await.unwrap();
+            store.finish(lease(facts.id), outcome(&octets(facts.id, large))).await.unwrap();
             let Lookup::Found(job) = store.read(&owner(), facts.id).await.unwrap() else { panic!() };
             finished.push(job);
         }
-        store.start(queued.id).await.unwrap();
+        store.start(lease(queued.id)).await.unwrap();
         store.shared.blobs.path(large.id, Kind::Input)
     };
     // The writer deletes after it has answered, and is done when the store is closed.
@@ -144,19 +163,19 @@ async fn a_later_life_finds_everything_that_was_acknowledged() {
         assert_eq!(before.outcome, after.outcome);
         assert_eq!((before.started_at, before.finished_at), (after.started_at, after.finished_at));
     }
-    let unfinished = store.take_unfinished();
-    assert_eq!(unfinished.len(), 1);
-    assert_eq!(*unfinished[0], queued);
-    assert_eq!(store.input(queued.id).await.unwrap(), octets(queued.id, true));
+    let taken = store.take().await.unwrap();
+    assert_eq!(*taken.facts, queued);
+    assert_eq!(taken.input, octets(queued.id, true));
+    assert!(left(&store).await.is_empty(), "there was one");
     assert_eq!(store.claim(&owner(), &key, Fingerprint([7; 32])).await.unwrap(), Claim::Replay(queued.id));
     assert_eq!(store.claim(&owner(), &key, Fingerprint([8; 32])).await.unwrap(), Claim::Reused);
     let Lookup::Found(job) = store.read(&owner(), queued.id).await.unwrap() else { panic!() };
     assert_eq!(job.state, JobState::Running, "its rank does not fall");
-    store.start(queued.id).await.unwrap();
-    assert!(store.start(queued.id).await.is_err(), "it is in somebody's hands");
-    store.finish(queued.id, outcome(&octets(queued.id, true))).await.unwrap();
+    store.start(lease(queued.id)).await.unwrap();
+    assert!(store.start(lease(queued.id)).await.is_err(), "it is in somebody's hands");
+    store.finish(lease(queued.id), outcome(&octets(queued.id, true))).await.unwrap();
     assert!(matches!(
-        store.finish(queued.id, outcome(&octets(queued.id, false))).await,
+        store.finish(lease(queued.id), outcome(&octets(queued.id, false))).await,
         Err(StoreError::NotMonotone { .. })
     ));
     let report = maintenance::check(folder.path()).unwrap();
@@ -175,14 +194,14 @@ async fn a_job_that_ends_every_process_is_given_up() {
     let clock = clock();
     let job = facts(&clock);
     let id = job.id;
-    open(folder.path(), &clock).accept_with_input(job, None, Some(octets(id, false))).await.unwrap();
+    open(folder.path(), &clock).accept(job, None, Some(octets(id, false))).await.unwrap();
     for attempt in 0..3 {
         let store = open(folder.path(), &clock);
-        assert_eq!(store.take_unfinished().len(), 1, "attempt {attempt}");
-        store.start(id).await.unwrap();
+        assert_eq!(left(&store).await, [id], "attempt {attempt}");
+        store.start(lease(id)).await.unwrap();
     }
     let store = open(folder.path(), &clock);
-    assert!(store.take_unfinished().is_empty());
+    assert!(left(&store).await.is_empty());
     assert_eq!(result(&store, id).await, Err(JobErrorCode::InternalError));
 }
 
@@ -192,7 +211,7 @@ async fn one_directory_has_one_server_and_a_foreign_or_newer_one_is_left_alone()
     let clock = clock();
     let refused = |folder: &Path| open_with(folder, Arc::new(OsDisk), &clock).err().unwrap();
     let store = open(folder.path(), &clock);
-    store.accept(facts(&clock), None).await.unwrap();
+    store.accept(facts(&clock), None, None).await.unwrap();
     assert!(matches!(refused(folder.path()), OpenError::InUse(_)));
     drop(store);
     let path = folder.path().join("hei.sqlite3");
@@ -203,9 +222,9 @@ async fn one_directory_has_one_server_and_a_foreign_or_newer_one_is_left_alone()
         assert!(expected(&error), "{error}");
         assert_eq!(before, std::fs::read(&path).unwrap(), "nothing was changed");
     };
-    spoil("pragma user_version = 2");
-    unchanged(|error| matches!(error, OpenError::Newer { found: 2, .. }));
-    spoil("pragma user_version = 1; insert into meta values ('migrating', '2')");
+    spoil("pragma user_version = 3");
+    unchanged(|error| matches!(error, OpenError::Newer { found: 3, .. }));
+    spoil("pragma user_version = 2; insert into meta values ('migrating', '3')");
     unchanged(|error| matches!(error, OpenError::HalfMigrated(_)));
     spoil("delete from meta; pragma application_id = 1");
     unchanged(|error| matches!(error, OpenError::Foreign(_)));
@@ -221,9 +240,9 @@ async fn damage_is_found_and_never_served() {
         for large in [false, true, true, false, false] {
             let job = facts(&clock);
             let id = job.id;
-            store.accept_with_input(job, None, Some(octets(id, large))).await.unwrap();
-            store.start(id).await.unwrap();
-            store.finish(id, outcome(&octets(id, large))).await.unwrap();
+            store.accept(job, None, Some(octets(id, large))).await.unwrap();
+            store.start(lease(id)).await.unwrap();
+            store.finish(lease(id), outcome(&octets(id, large))).await.unwrap();
             ids.push((id, large));
         }
     }
@@ -256,7 +275,7 @@ async fn damage_is_found_and_never_served() {
 }
 
 /// A disk whose n-th call fails. It does not end the process: the store must act as if it had.
-struct FailingDisk {
+pub(super) struct FailingDisk {
     countdown: AtomicU64,
     failed: Mutex<Option<&'static str>>,
     ended: AtomicBool,
@@ -264,7 +283,7 @@ struct FailingDisk {
 }
 
 impl FailingDisk {
-    fn at(call: u64) -> Arc<Self> {
+    pub(super) fn at(call: u64) -> Arc<Self> {
         let countdown = AtomicU64::new(call);
         Arc::new(Self {
             countdown,
@@ -272,6 +291,11 @@ impl FailingDisk {
             ended: AtomicBool::new(false),
             available: u64::MAX,
         })
+    }
+
+    /// The call that failed.
+    pub(super) fn failed(&self) -> Option<&'static str> {
+        *crate::locked(&self.failed)
     }
 
     fn fails(&self, call: &'static str) -> io::Result<()> {
@@ -327,10 +351,10 @@ async fn history(store: &DurableStore, jobs: &[JobFacts]) -> Vec<(bool, bool)> {
     let mut acknowledged = Vec::new();
     for (index, job) in jobs.iter().enumerate() {
         let input = octets(job.id, index != 0);
-        let accepted = store.accept_with_input(job.clone(), None, Some(input)).await.is_ok();
+        let accepted = store.accept(job.clone(), None, Some(input)).await.is_ok();
         let mut finished = false;
-        if accepted && store.start(job.id).await.is_ok() {
-            finished = store.finish(job.id, outcome(&octets(job.id, index != 0))).await.is_ok();
+        if accepted && store.start(lease(job.id)).await.is_ok() {
+            finished = store.finish(lease(job.id), outcome(&octets(job.id, index != 0))).await.is_ok();
         }
         acknowledged.push((accepted, finished));
     }
@@ -359,15 +383,14 @@ async fn whichever_call_to_the_disk_fails_nothing_acknowledged_is_lost_and_a_fai
             assert!(disk.ended.load(Ordering::Acquire), "call {call}, {failed}");
         }
         let store = open(folder.path(), &clock);
-        let resumed: Vec<JobId> = store.take_unfinished().iter().map(|facts| facts.id).collect();
+        let resumed = left(&store).await;
         for (index, (job, (accepted, finished))) in jobs.iter().zip(&acknowledged).enumerate() {
             let expected = octets(job.id, index != 0);
             if *finished {
                 assert_eq!(result(&store, job.id).await.unwrap(), expected, "call {call}, {failed}");
             } else if *accepted && resumed.contains(&job.id) {
-                assert_eq!(store.input(job.id).await.unwrap(), expected, "call {call}, {failed}");
-                store.start(job.id).await.unwrap();
-                store.finish(job.id, outcome(&expected)).await.unwrap();
+                store.start(lease(job.id)).await.unwrap();
+                store.finish(lease(job.id), outcome(&expected)).await.unwrap();
                 assert_eq!(result(&store, job.id).await.unwrap(), expected);
             } else if *accepted {
                 assert!(
@@ -394,5 +417,5 @@ async fn a_disk_below_its_low_water_mark_takes_no_job() {
     let store = open_with(folder.path(), Arc::new(disk), &clock).unwrap();
     assert!(!store.takes_jobs());
     assert!(matches!(store.room(&owner()).await, Err(StoreError::DiskLow)));
-    assert!(matches!(store.accept(facts(&clock), None).await, Err(StoreError::DiskLow)));
+    assert!(matches!(store.accept(facts(&clock), None, None).await, Err(StoreError::DiskLow)));
 }

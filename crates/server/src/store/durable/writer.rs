@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,12 +14,13 @@ use tokio::sync::oneshot;
 
 use super::blobs::{Blobs, Kind};
 use super::disk::Disk;
+use super::keys::{self, KeyChange, KeyDone};
 use super::recent::Recent;
-use super::record::{Record, key_seal, rank};
 use super::schema;
 use crate::clock::{Clock, later};
-use crate::id::IdempotencyKey;
+use crate::id::{IdempotencyKey, Tenant};
 use crate::store::memory::MemoryStore;
+use crate::store::record::{self, INLINE, Record, key_seal, rank};
 use crate::store::{Fingerprint, Job, JobState, Outcome, StoreError};
 
 /// The most changes in one commit.
@@ -59,7 +60,42 @@ pub(super) enum Change {
 }
 
 /// A change that somebody waits for.
-pub(super) struct Command {
+pub(super) enum Command {
+    Job(JobCommand),
+    Key(KeyCommand),
+}
+
+/// The way to the writer, until the store is closed.
+#[derive(Clone)]
+pub(super) struct Commands(Arc<Mutex<Option<Sender<Command>>>>);
+
+impl Commands {
+    pub(super) fn new(sender: Sender<Command>) -> Self {
+        Self(Arc::new(Mutex::new(Some(sender))))
+    }
+
+    /// A command that no writer takes is dropped, and with it the other end of its answer.
+    pub(super) fn send(&self, command: Command) {
+        if let Some(sender) = crate::locked(&self.0).as_ref() {
+            drop(sender.send(command));
+        }
+    }
+
+    /// The writer writes what it was given, and goes.
+    pub(super) fn close(&self) {
+        crate::locked(&self.0).take();
+    }
+}
+
+/// A change of a key.
+pub(super) struct KeyCommand {
+    pub(super) tenant: Tenant,
+    pub(super) change: KeyChange,
+    pub(super) reply: oneshot::Sender<Result<KeyDone, StoreError>>,
+}
+
+/// A change of a job.
+pub(super) struct JobCommand {
     pub(super) row: Row,
     pub(super) change: Change,
     pub(super) reply: oneshot::Sender<Result<(), StoreError>>,
@@ -98,6 +134,13 @@ pub(super) struct Writer {
     pub(super) _lock: File,
 }
 
+/// What became of a command.
+enum Applied {
+    /// Whether the change followed from the state the job was in.
+    Job(bool),
+    Key(KeyDone),
+}
+
 impl Writer {
     /// The writer's life: until nobody can send it anything.
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
@@ -121,25 +164,39 @@ impl Writer {
 
     fn commit(&mut self, group: Vec<Command>) {
         let lease = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
+        let mut over = Vec::new();
         let committed = self.transact(|transaction| {
-            let apply = |command: &Command| apply(transaction, command, lease);
-            group.iter().map(apply).collect::<rusqlite::Result<Vec<bool>>>()
+            let apply = |command: &Command| match command {
+                Command::Job(job) => apply(transaction, job, lease).map(Applied::Job),
+                Command::Key(key) => {
+                    keys::apply(transaction, &key.tenant, &key.change, &mut over).map(Applied::Key)
+                }
+            };
+            group.iter().map(apply).collect::<rusqlite::Result<Vec<Applied>>>()
         });
         let applied = match committed {
             Ok(applied) => applied,
             Err(refused) => {
                 for command in group {
-                    drop(command.reply.send(Err(refused.clone())));
+                    match command {
+                        Command::Job(job) => drop(job.reply.send(Err(refused.clone()))),
+                        Command::Key(key) => drop(key.reply.send(Err(refused.clone()))),
+                    }
                 }
                 return;
             }
         };
-        let mut over = Vec::new();
         for (command, applied) in group.into_iter().zip(applied) {
-            let Command { row, change, reply } = command;
-            let answer =
-                if applied { self.enter(row.id, change, &mut over) } else { self.refusal(row.id, &change) };
-            drop(reply.send(answer));
+            match (command, applied) {
+                (Command::Job(JobCommand { row, change, reply }), Applied::Job(true)) => {
+                    drop(reply.send(self.enter(row.id, change, &mut over)));
+                }
+                (Command::Job(JobCommand { row, change, reply }), _) => {
+                    drop(reply.send(self.refusal(row.id, &change)));
+                }
+                (Command::Key(KeyCommand { reply, .. }), Applied::Key(done)) => drop(reply.send(Ok(done))),
+                (Command::Key(_), Applied::Job(_)) => {}
+            }
         }
         self.remove(&over);
     }
@@ -164,7 +221,7 @@ impl Writer {
             }
             Change::Delete => {
                 recent.remove(id);
-                over.extend(Kind::ALL.map(|kind| (id, kind)));
+                over.extend(Kind::OF_A_JOB.map(|kind| (id, kind)));
             }
         }
         Ok(())
@@ -172,7 +229,8 @@ impl Writer {
 
     fn refusal(&self, id: JobId, change: &Change) -> Result<(), StoreError> {
         let to = match change {
-            Change::Accept { .. } => JobState::Queued,
+            // The key is the one thing that a new job needs to find.
+            Change::Accept { .. } => return Err(StoreError::KeyGone),
             Change::Start { .. } => JobState::Running,
             Change::Finish { outcome: Outcome::Failed(_), .. } | Change::Damage => JobState::Failed,
             Change::Finish { .. } => JobState::Completed,
@@ -240,9 +298,18 @@ impl Writer {
         if !matches!(due, Ok(0_i64)) {
             let removed = self.transact(|transaction| remove_expired(transaction, now, tombstone));
             if let Ok(ids) = removed {
-                let over: Vec<_> = ids.into_iter().flat_map(|id| Kind::ALL.map(|kind| (id, kind))).collect();
+                let over: Vec<_> =
+                    ids.into_iter().flat_map(|id| Kind::OF_A_JOB.map(|kind| (id, kind))).collect();
                 self.remove(&over);
             }
+        }
+        let due = self.connection.prepare_cached(keys::DUE);
+        let due = due.and_then(|mut due| due.query_row([now], |row| row.get(0)));
+        if !matches!(due, Ok(0_i64))
+            && let Ok(files) = self.transact(|transaction| keys::forget(transaction, now))
+        {
+            let over: Vec<_> = files.into_iter().map(|file| (file, Kind::Key)).collect();
+            self.remove(&over);
         }
         self.end_leases();
     }
@@ -269,7 +336,8 @@ impl Writer {
                 job.finished_at = Some(at);
                 job.outcome = Some(Arc::new(outcome.clone()));
                 let change = Change::Finish { at, outcome, result: None };
-                Some(Command { row: row(&job, None), change, reply: oneshot::channel().0 })
+                let reply = oneshot::channel().0;
+                Some(Command::Job(JobCommand { row: row(&job, None), change, reply }))
             })
             .collect();
         if !group.is_empty() {
@@ -298,7 +366,7 @@ pub(super) fn hold_shared(data: &Path) -> Option<File> {
 }
 
 /// A job's row.
-pub(super) fn row(job: &Job, input: Option<super::record::Payload>) -> Row {
+pub(super) fn row(job: &Job, input: Option<record::Payload>) -> Row {
     let (octets, seal) = Record::of(job, input).sealed(job.facts.id);
     Row { id: job.facts.id, octets, seal }
 }
@@ -308,8 +376,8 @@ pub(super) fn millis(time: Timestamp) -> i64 {
 }
 
 /// Whether the change followed from the state the job was in.
-fn apply(transaction: &Transaction<'_>, command: &Command, lease: i64) -> rusqlite::Result<bool> {
-    let Command { row: Row { id, octets, seal }, change, .. } = command;
+fn apply(transaction: &Transaction<'_>, command: &JobCommand, lease: i64) -> rusqlite::Result<bool> {
+    let JobCommand { row: Row { id, octets, seal }, change, .. } = command;
     let id = id.as_bytes();
     let run =
         |sql: &str, parameters: &[&dyn rusqlite::ToSql]| transaction.prepare_cached(sql)?.execute(parameters);
@@ -322,10 +390,17 @@ fn apply(transaction: &Transaction<'_>, command: &Command, lease: i64) -> rusqli
     };
     match change {
         Change::Accept { job, key, input } => {
-            let tenant = job.facts.tenant.name();
+            let (tenant, key_id) = (job.facts.tenant.name(), job.facts.evaluation_key_id);
+            if let Some(key) = key_id
+                && !keys::is_there(transaction, &job.facts.tenant, key)?
+            {
+                return Ok(false);
+            }
+            let key_id = key_id.map(|key| *key.as_bytes());
             run(
-                "insert into jobs(id, tenant, state, expires_at, record, seal) values (?1, ?2, 0, ?3, ?4, ?5)",
-                params![id, tenant, millis(job.facts.expires_at), octets, seal],
+                "insert into jobs(id, tenant, state, expires_at, record, seal, key)
+                 values (?1, ?2, 0, ?3, ?4, ?5, ?6)",
+                params![id, tenant, millis(job.facts.expires_at), octets, seal, key_id],
             )?;
             payload(Kind::Input, input)?;
             if let Some((key, fingerprint, end)) = key {
@@ -356,7 +431,7 @@ fn apply(transaction: &Transaction<'_>, command: &Command, lease: i64) -> rusqli
                 return Ok(false);
             }
             run("delete from payloads where id = ?1", params![id])?;
-            let inline = result.as_ref().filter(|octets| octets.len() <= super::blobs::INLINE).cloned();
+            let inline = result.as_ref().filter(|octets| octets.len() <= INLINE).cloned();
             payload(Kind::Result, &inline)?;
             Ok(true)
         }
