@@ -43,6 +43,7 @@ Examples:
   hei serve --listen 127.0.0.1:0 --json
   hei serve --data ./jobs
   hei serve --store memory
+  hei serve --admin 127.0.0.1:0
   hei serve --config hei.toml --set capacity.queued_jobs=200
   hei serve --models ./compiled --listen 0.0.0.0:8000 --tokens tokens.json --behind-proxy")]
 pub(crate) struct Serve {
@@ -90,6 +91,9 @@ pub(crate) struct SettingsArgs {
     /// What to log on standard error: off, error, warn, info or debug; never payloads, keys or values [default: warn].
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
+    /// Where the operator's /metrics and /health listen [default: nowhere].
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin: Option<String>,
     /// What a line of the log looks like: text or json [default: text].
     #[arg(long, value_name = "FORMAT")]
     pub(crate) log_format: Option<String>,

@@ -84,6 +84,7 @@ fn flags(args: &SettingsArgs) -> Result<Vec<Flag>, Failure> {
         ("--tokens", args.tokens.clone()),
         ("--behind-proxy", truth(args.behind_proxy)),
         ("--enable-plain", truth(args.enable_plain)),
+        ("--admin", args.admin.clone()),
         ("--log", args.log.clone()),
         ("--log-format", args.log_format.clone()),
     ];

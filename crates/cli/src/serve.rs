@@ -28,11 +28,16 @@ pub(crate) fn run(args: &Serve) -> Outcome {
     runtime.block_on(async {
         let server = Server::bind(config).await?;
         let url = format!("http://{}", server.local_addr());
+        let admin = server.admin_addr().map(|address| format!("http://{address}"));
         let stop = told_to_stop(stdin_closes);
         if args.json {
-            output::json(&json!({ "listening": url }))?;
+            output::json(&match &admin {
+                Some(admin) => json!({ "listening": url, "admin": admin }),
+                None => json!({ "listening": url }),
+            })?;
         } else {
-            output::answer(&format!("listening on {url}"))?;
+            let admin = admin.map(|admin| format!(", admin on {admin}")).unwrap_or_default();
+            output::answer(&format!("listening on {url}{admin}"))?;
         }
         server.run(stop).await;
         Ok(true)

@@ -26,9 +26,12 @@ use crate::compute::{Compute, ComputeError, Lane};
 use crate::config::ServerConfig;
 use crate::id::Tenant;
 use crate::keys::KeyStore;
+use crate::metrics::{Metrics, Reading};
 use crate::registry::{Document, Registry};
+use crate::sampling::Sampler;
 use crate::serve::StartError;
 use crate::store::{JobState, Lookup, NoRoom, Store, StoreError};
+use crate::timing::RecentStages;
 use crate::worker::{self, ServiceTime, Task, Workshop};
 
 /// Jobs in the workers' hands at once where each also waits for the disk.
@@ -68,6 +71,8 @@ pub(crate) struct App {
     /// Told when no more work is taken.
     stopping: Notify,
     service: Document,
+    worker_count: usize,
+    refusals: Sampler,
 }
 
 impl App {
@@ -99,7 +104,11 @@ impl App {
         // Every worker has a place in its lane.
         let places = config.capacity.queued_jobs.max(workers_wanted);
         let compute = Arc::new(Compute::start(threads, places).map_err(StartError::Threads)?);
+        let offers = registry.offers().map(AsRef::as_ref);
+        let metrics = Metrics::new(offers, hei_ring::kernel::name(), config.connections.max_connections);
         let workshop = Arc::new(Workshop {
+            metrics: Arc::new(metrics),
+            stages: RecentStages::default(),
             store,
             compute,
             service_time: ServiceTime::default(),
@@ -131,6 +140,8 @@ impl App {
             draining: AtomicBool::new(false),
             stopping: Notify::new(),
             service,
+            worker_count: workers_wanted,
+            refusals: Sampler::new(),
         });
         if workers_wanted > 0 {
             tokio::spawn(Arc::clone(&app).take_jobs(workers_wanted));
@@ -156,6 +167,43 @@ impl App {
     /// `GET /service`.
     pub(crate) const fn service(&self) -> &Document {
         &self.service
+    }
+
+    /// What is counted and timed.
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.workshop.metrics
+    }
+
+    /// How long the stages of a recent job took.
+    pub(crate) fn stages(&self, id: JobId) -> Option<crate::timing::Stages> {
+        self.workshop.stages.of(id)
+    }
+
+    /// Whether a line about a refused request may be logged.
+    pub(crate) fn logs_refusal(&self) -> bool {
+        self.refusals.admits()
+    }
+
+    /// All series, as text.
+    pub(crate) async fn series(&self) -> String {
+        let (compute, capacity) = (&self.workshop.compute, &self.config.capacity);
+        let in_use = |budget: &Semaphore, all: u64| {
+            let free = (budget.available_permits() as u64).saturating_mul(BUDGET_UNIT);
+            (all.saturating_sub(free), all)
+        };
+        let queued = crate::locked(&self.queue).as_ref().map_or(0, |q| q.max_capacity() - q.capacity());
+        self.metrics().encode(&Reading {
+            ready: self.is_ready() && self.check_capacity().await.is_ok(),
+            queued: queued as u64,
+            unfinished: self.unfinished().await,
+            workers: self.worker_count,
+            threads: compute.threads(),
+            busy: compute.busy(),
+            waiting: [Lane::Validate, Lane::Evaluate].map(|lane| (lane, compute.waiting(lane))),
+            bodies: in_use(&self.body_budget, capacity.buffered_body_bytes),
+            inputs: in_use(&self.input_budget, capacity.queued_input_bytes),
+            keys: in_use(&self.key_budget, capacity.stored_key_bytes),
+        })
     }
 
     fn store(&self) -> &dyn Store {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::id::Tenant;
+use crate::sampling::admits_refusal_audit;
 use tokens::{TokenError, TokenFile, TokenTable};
 
 /// What a token allows.
@@ -93,7 +94,7 @@ impl Auth {
             _ => None,
         };
         let Some((tenant, scopes)) = found else {
-            if !credentials.authorization.is_empty() {
+            if !credentials.authorization.is_empty() && admits_refusal_audit() {
                 tracing::warn!(target: "audit", "a token was refused");
             }
             return Err(Problem::new(ProblemCode::Unauthenticated));
@@ -102,7 +103,9 @@ impl Auth {
             && named(credentials).ok().as_ref() != Some(&tenant);
         if other || !scopes.contains(&scope) {
             let reason = if other { "tenant" } else { "scope" };
-            tracing::warn!(target: "audit", reason, scope = scope.as_str(), "a token does not allow a request");
+            if admits_refusal_audit() {
+                tracing::warn!(target: "audit", reason, scope = scope.as_str(), "a token does not allow a request");
+            }
             return Err(Problem::new(ProblemCode::Forbidden).because(reason));
         }
         Ok(tenant)

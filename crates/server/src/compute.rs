@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -71,6 +72,7 @@ struct Shared {
     queues: Mutex<Queues>,
     work_arrived: Condvar,
     lane_capacity: usize,
+    busy: AtomicUsize,
 }
 
 /// A fixed number of threads that run CPU-bound work.
@@ -92,7 +94,12 @@ impl Compute {
             closed: false,
         };
         let queues = Mutex::new(queues);
-        let shared = Arc::new(Shared { queues, work_arrived: Condvar::new(), lane_capacity });
+        let shared = Arc::new(Shared {
+            queues,
+            work_arrived: Condvar::new(),
+            lane_capacity,
+            busy: AtomicUsize::new(0),
+        });
         let mut pool = Self { shared, threads: Vec::new() };
         for index in 0..threads.max(1) {
             let shared = Arc::clone(&pool.shared);
@@ -106,6 +113,18 @@ impl Compute {
     #[must_use]
     pub fn threads(&self) -> usize {
         self.threads.len()
+    }
+
+    /// How many of them are at work.
+    #[must_use]
+    pub fn busy(&self) -> usize {
+        self.shared.busy.load(Ordering::Relaxed)
+    }
+
+    /// Pieces of work that wait in a lane.
+    #[must_use]
+    pub fn waiting(&self, lane: Lane) -> usize {
+        crate::locked(&self.shared.queues).lane(lane).len()
     }
 
     /// Runs `work` on one of the threads and waits for its value without blocking this one.
@@ -160,7 +179,9 @@ fn serve(shared: &Shared) {
                 queues = shared.work_arrived.wait(queues).unwrap_or_else(PoisonError::into_inner);
             }
         };
+        shared.busy.fetch_add(1, Ordering::Relaxed);
         work();
+        shared.busy.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -84,6 +84,15 @@ impl Default for CapacityLimits {
     }
 }
 
+/// Where an operator looks at the server; never where clients do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AdminChoice {
+    /// Where to listen for it; nowhere without.
+    pub listen: Option<SocketAddr>,
+    /// Whether that may be beyond loopback: whoever reaches it sees what the server does.
+    pub allow_remote: bool,
+}
+
 /// Where jobs are kept.
 #[derive(Clone)]
 pub enum StoreChoice {
@@ -120,6 +129,8 @@ pub struct ServerConfig {
     pub auth: AuthChoice,
     /// Whether something in front of a listener that is not loopback speaks TLS and keeps everyone else out.
     pub behind_proxy: bool,
+    /// Where an operator looks at the server.
+    pub admin: AdminChoice,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -141,6 +152,7 @@ impl ServerConfig {
             store: StoreChoice::Memory,
             auth: AuthChoice::default(),
             behind_proxy: false,
+            admin: AdminChoice::default(),
             clock: Arc::new(SystemClock::start()),
         }
     }

@@ -9,6 +9,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod admin;
 mod app;
 pub mod auth;
 mod backend;
@@ -19,16 +20,20 @@ pub mod config;
 mod http;
 pub mod id;
 pub mod keys;
+mod metrics;
 mod registry;
+mod sampling;
 mod serve;
 pub mod settings;
 pub mod store;
+mod timing;
+mod trace;
 mod worker;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use auth::{AuthChoice, Scope};
-pub use config::{CapacityLimits, ConnectionLimits, ModelSource, ServerConfig, StoreChoice};
+pub use config::{AdminChoice, CapacityLimits, ConnectionLimits, ModelSource, ServerConfig, StoreChoice};
 pub use http::{BodyLimits, routes};
 pub use registry::RegistryError;
 pub use serve::{BoundServer, Server, StartError};

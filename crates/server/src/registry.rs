@@ -120,6 +120,11 @@ impl Registry {
         self.0.models.len()
     }
 
+    /// Every layout of every model.
+    pub(crate) fn offers(&self) -> impl Iterator<Item = &Arc<Offer>> {
+        self.0.models.iter().flat_map(|model| &model.offers)
+    }
+
     /// The model of that name and version.
     pub(crate) fn find(&self, model_id: &str, version: &str) -> Option<&Model> {
         let named = |model: &&Model| {

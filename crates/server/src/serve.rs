@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
+use crate::admin::Admin;
 use crate::app::App;
 use crate::auth::AuthChoice;
 use crate::auth::tokens::TokenError;
@@ -52,6 +53,15 @@ pub enum StartError {
         value: u64,
         /// The least value.
         minimum: u64,
+    },
+    /// The operator's listener would be open to other machines.
+    #[error(
+        "the admin listener {address} is reachable from other machines and asks for no credentials; \
+         listen on 127.0.0.1, or set admin.allow_remote"
+    )]
+    AdminBeyondLoopback {
+        /// The address.
+        address: SocketAddr,
     },
     /// The store is not opened.
     #[error(transparent)]
@@ -96,9 +106,13 @@ impl Server {
         let listen = |cause| StartError::Listen { address, cause };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        let admin = match config.admin.listen {
+            Some(address) => Some(Admin::bind(address).await?),
+            None => None,
+        };
         let backend = Backend::open(&config).await?;
         let app = App::start(config, registry, backend)?;
-        Ok(BoundServer { listener, address, app })
+        Ok(BoundServer { listener, address, app, admin })
     }
 }
 
@@ -109,6 +123,12 @@ fn prepare(config: &ServerConfig) -> Result<Registry, StartError> {
         return Err(StartError::Limit { name: name.as_str(), value, minimum });
     }
     check_safety(config)?;
+    if let Some(address) = config.admin.listen
+        && !address.ip().to_canonical().is_loopback()
+        && !config.admin.allow_remote
+    {
+        return Err(StartError::AdminBeyondLoopback { address });
+    }
     Ok(Registry::load(&config.models, &config.limits)?)
 }
 
@@ -136,9 +156,16 @@ pub struct BoundServer {
     listener: TcpListener,
     address: SocketAddr,
     app: Arc<App>,
+    admin: Option<Admin>,
 }
 
 impl BoundServer {
+    /// Where the operator's listener is, if there is one.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::local_addr)
+    }
+
     /// Where it listens; with port 0 in the configuration, the port that was chosen.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
@@ -148,7 +175,9 @@ impl BoundServer {
     /// Serves until `shutdown` is ready; then stops accepting, reports not ready, lets answers and accepted jobs
     /// finish within the drain limit, and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, address, app } = self;
+        let Self { listener, address, app, admin } = self;
+        // The operator looks on until all is done.
+        let _admin = admin.map(|admin| admin.serve(Arc::clone(&app)));
         tracing::info!(%address, models = app.registry().len(), "listening");
         if !address.ip().to_canonical().is_loopback() {
             tracing::warn!(
@@ -177,11 +206,12 @@ impl BoundServer {
             // Answers are small and whole; waiting to fill a segment only delays them.
             drop(stream.set_nodelay(true));
             let connection = graceful.watch(connection(stream, router.clone(), &app));
+            let open = app.metrics().connected();
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "connection ended");
                 }
-                drop(permit);
+                drop((permit, open));
             });
         }
         drop(listener);

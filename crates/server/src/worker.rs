@@ -14,8 +14,11 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 use crate::cancel::{Cancellations, Stop};
 use crate::compute::{Compute, Lane};
 use crate::keys::PinnedKey;
+use crate::metrics::Metrics;
 use crate::registry::Offer;
 use crate::store::{Lease, Outcome, Store, StoreError};
+use crate::timing::RecentStages;
+use crate::trace::{self, TraceParent};
 
 /// How long to wait for room on a full disk.
 const ROOM_PAUSE: Duration = Duration::from_secs(1);
@@ -35,6 +38,10 @@ pub(crate) struct Task {
     pub(crate) share: OwnedSemaphorePermit,
     /// The place among the jobs that this process takes; free again when the job has ended here.
     pub(crate) slot: Option<OwnedSemaphorePermit>,
+    /// When it took its place in the queue.
+    pub(crate) accepted: Instant,
+    /// The undertaking that it is part of.
+    pub(crate) trace: Option<TraceParent>,
 }
 
 /// How long evaluations take: an exponentially weighted mean, for honest `Retry-After` values.
@@ -63,6 +70,8 @@ impl ServiceTime {
 pub(crate) struct Workshop {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) compute: Arc<Compute>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) stages: RecentStages,
     pub(crate) service_time: ServiceTime,
     pub(crate) cancellations: Cancellations,
     pub(crate) max_run: Duration,
@@ -74,7 +83,8 @@ pub(crate) async fn work(workshop: Arc<Workshop>, queue: Arc<Mutex<mpsc::Receive
         let Some(mut task) = queue.lock().await.recv().await else { return };
         let (lease, deadline) = (task.lease, task.deadline);
         let slot = task.slot.take();
-        workshop.perform(lease, deadline, move |limit| run(task, limit)).await;
+        let running = Arc::clone(&workshop);
+        workshop.perform(lease, deadline, move |limit| run(&running, task, limit)).await;
         drop(slot);
     }
 }
@@ -131,7 +141,10 @@ impl Workshop {
                 Outcome::Failed(code)
             }
         };
+        let completed = matches!(outcome, Outcome::Completed { .. });
+        let begun = Instant::now();
         let mut finished = self.store.finish(lease, outcome.clone()).await;
+        self.metrics.stored("finish", begun.elapsed());
         while matches!(finished, Err(StoreError::DiskLow)) {
             // The work is done, the job is still ours: an operator may make room for the result.
             tokio::time::sleep(ROOM_PAUSE).await;
@@ -141,7 +154,7 @@ impl Workshop {
             finished = self.store.finish(lease, Outcome::Failed(JobErrorCode::InternalError)).await;
         }
         match finished {
-            Ok(()) => {}
+            Ok(()) => self.metrics.finished(completed),
             Err(StoreError::UnknownJob(_)) => tracing::info!(job = %id, "the job was deleted"),
             Err(StoreError::NotMonotone { .. }) => {
                 tracing::info!(job = %id, "the job had ended at its deadline");
@@ -158,6 +171,7 @@ impl Workshop {
         stop: Stop,
         evaluation: impl FnOnce(&Limit) -> Result<Bytes, JobErrorCode> + Send + 'static,
     ) -> Result<Bytes, JobErrorCode> {
+        let _running = self.metrics.running();
         let (id, started) = (lease.id, Instant::now());
         if deadline.is_some_and(|deadline| started >= deadline) {
             return Err(JobErrorCode::JobDeadlineExceeded);
@@ -168,6 +182,7 @@ impl Workshop {
             }
             JobErrorCode::InternalError
         })?;
+        self.metrics.stored("start", started.elapsed());
         let max_run = self.max_run;
         // Time in line is no time of the evaluation's.
         let evaluated = self.compute.run(Lane::Evaluate, move || {
@@ -192,7 +207,8 @@ impl Workshop {
 }
 
 /// Evaluates the plan and writes the result in the format of the inputs.
-fn run(task: Task, limit: &Limit) -> Result<Bytes, JobErrorCode> {
+fn run(workshop: &Workshop, task: Task, limit: &Limit) -> Result<Bytes, JobErrorCode> {
+    let begun = Instant::now();
     if let Some(Err(error)) = task.key.as_ref().map(PinnedKey::octets) {
         tracing::error!(job = %task.lease.id, %error, "the evaluation key is lost");
         return Err(JobErrorCode::InternalError);
@@ -206,6 +222,7 @@ fn run(task: Task, limit: &Limit) -> Result<Bytes, JobErrorCode> {
             JobErrorCode::EvaluationFailed
         }
     })?;
+    let evaluated = Instant::now();
     drop(task.share);
     let context = plan.parameters().context();
     let encoded = match (&output, task.format) {
@@ -219,8 +236,18 @@ fn run(task: Task, limit: &Limit) -> Result<Bytes, JobErrorCode> {
             return Err(JobErrorCode::InternalError);
         }
     };
-    encoded.map(Bytes::from).map_err(|error| {
+    let encoded = encoded.map(Bytes::from).map_err(|error| {
         tracing::error!(job = %task.lease.id, %error, "the result could not be written");
         JobErrorCode::InternalError
-    })
+    })?;
+    let (queue, eval, encode) = (begun - task.accepted, evaluated - begun, evaluated.elapsed());
+    workshop.metrics.evaluated(&task.offer, task.batch, queue, eval, encode);
+    workshop.stages.record(task.lease.id, |stages| {
+        (stages.queue, stages.eval, stages.encode) = (Some(queue), Some(eval), Some(encode));
+    });
+    tracing::info!(
+        job = %task.lease.id, trace = trace::shown(task.trace.as_ref()), queue_micros = queue.as_micros(),
+        eval_micros = eval.as_micros(), encode_micros = encode.as_micros(), "job evaluated"
+    );
+    Ok(encoded)
 }

@@ -145,7 +145,9 @@ impl App {
             };
         };
         let found = self.keys.pin(tenant, id).await;
-        let Some((record, pin)) = self.stored(found).await? else {
+        let pinned = self.stored(found).await?;
+        self.metrics().key_used(pinned.is_some());
+        let Some((record, pin)) = pinned else {
             return Err(Problem::new(ProblemCode::EvaluationKeyNotFound));
         };
         let Some(needs) = needs else { return Ok(None) };

@@ -163,7 +163,19 @@ impl App {
             }
         };
         let (format, inputs) = decoded.ok_or(Lost::Unreadable)?;
-        place.send(Task { lease, offer, batch, inputs, format, key, deadline, share, slot: Some(slot) });
+        place.send(Task {
+            lease,
+            offer,
+            batch,
+            inputs,
+            format,
+            key,
+            deadline,
+            share,
+            slot: Some(slot),
+            accepted: Instant::now(),
+            trace: None,
+        });
         Ok(())
     }
 

@@ -22,6 +22,7 @@ use crate::id::{IdempotencyKey, InvalidIdempotencyKey, Tenant, random_octets};
 use crate::keys::PinnedKey;
 use crate::registry::{Offer, Registry};
 use crate::store::{Claim, Fingerprint, JobFacts, Lookup};
+use crate::trace::{self, TraceParent};
 use crate::worker::Task;
 
 /// Bodies up to this many octets are hashed where they are received; larger ones on the compute pool.
@@ -37,6 +38,8 @@ pub(crate) struct Submission {
     pub(crate) key: Option<Result<IdempotencyKey, InvalidIdempotencyKey>>,
     /// What the body holds of the memory for bodies; given back with it.
     pub(crate) share: BodyShare,
+    /// The undertaking that it is part of.
+    pub(crate) trace: Option<TraceParent>,
 }
 
 /// A job that exists.
@@ -75,9 +78,9 @@ impl App {
     }
 
     async fn submit_now(self: &Arc<Self>, submission: Submission) -> Result<Accepted, Problem> {
-        let Submission { tenant, format, body, header_version, key, share: _share } = submission;
+        let Submission { tenant, format, body, header_version, key, share: _share, trace } = submission;
         let taken = match key {
-            None => return self.submit_fresh(&tenant, format, body, header_version, None).await,
+            None => return self.submit_fresh(&tenant, format, body, header_version, None, trace).await,
             Some(Err(InvalidIdempotencyKey)) => Problem::new(ProblemCode::InvalidIdempotencyKey),
             Some(Ok(key)) => {
                 let fingerprint = self.fingerprint(format, &body, header_version.as_deref()).await?;
@@ -86,7 +89,8 @@ impl App {
                     Claim::Replay(id) => return self.replay(&tenant, id).await,
                     Claim::Fresh => {
                         let own = Some(key.clone());
-                        let accepted = self.submit_fresh(&tenant, format, body, header_version, own).await;
+                        let accepted =
+                            self.submit_fresh(&tenant, format, body, header_version, own, trace).await;
                         if accepted.is_err() {
                             self.store().release(&tenant, &key).await;
                         }
@@ -136,8 +140,10 @@ impl App {
         body: Bytes,
         header_version: Option<String>,
         key: Option<IdempotencyKey>,
+        trace: Option<TraceParent>,
     ) -> Result<Accepted, Problem> {
         let received = body.len();
+        let begun = Instant::now();
         let (app, owner) = (Arc::clone(self), tenant.clone());
         let runtime = tokio::runtime::Handle::current();
         let keep = self.store().keeps_inputs();
@@ -156,10 +162,15 @@ impl App {
                 checked
             })
             .await?;
+        let took = begun.elapsed();
+        self.metrics().validated(took);
         let valid = checked.inspect_err(|problem| {
+            if !self.logs_refusal() {
+                return;
+            }
             tracing::info!(code = problem.code().as_str(), bytes = received, "submission refused");
         })?;
-        self.enqueue(tenant, valid, key, received).await
+        self.enqueue(tenant, valid, key, received, (took, trace)).await
     }
 
     /// Stages 13 and 14.
@@ -169,6 +180,7 @@ impl App {
         valid: Valid,
         key: Option<IdempotencyKey>,
         received: usize,
+        (validated, trace): (Duration, Option<TraceParent>),
     ) -> Result<Accepted, Problem> {
         let place = self.queue_place().await?;
         let share = self.admit_inputs(valid.offer.input_bytes(rows(valid.batch))).await?;
@@ -194,11 +206,16 @@ impl App {
             deadline_at: valid.deadline.map(|wait| later(created_at, wait)),
             max_result_bytes: valid.offer.max_result_bytes(rows(valid.batch)),
         };
+        let begun = Instant::now();
         let stored = self.store().accept(facts, key, valid.kept).await;
         let lease = self.stored(stored).await?;
+        let accepted = Instant::now();
+        self.metrics().stored("accept", accepted - begun);
+        self.workshop.stages.record(job_id, |stages| stages.validate = Some(validated));
         tracing::info!(
             job = %job_id, model = model.model_id.as_str(), version = model.version.as_str(),
-            layout = valid.offer.facts().layout.as_str(), batch = valid.batch, bytes = received, "job accepted"
+            layout = valid.offer.facts().layout.as_str(), batch = valid.batch, bytes = received,
+            trace = trace::shown(trace.as_ref()), "job accepted"
         );
         if let Some(lease) = lease {
             place.send(Task {
@@ -211,6 +228,8 @@ impl App {
                 key: valid.key,
                 share,
                 slot: None,
+                accepted,
+                trace,
             });
         }
         if let Some(wait) = valid.deadline {

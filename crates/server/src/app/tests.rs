@@ -53,6 +53,7 @@ fn submission() -> Submission {
         body: request.write(BodyFormat::Cbor).unwrap().into(),
         header_version: None,
         key: None,
+        trace: None,
         share: BodyShare::default(),
     }
 }

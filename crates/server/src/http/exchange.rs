@@ -17,10 +17,13 @@ use hei_protocol::problem::PROBLEM_MEDIA_TYPE;
 use hei_protocol::version::{self, API_VERSION_HEADER};
 use hei_protocol::{API_VERSION, Problem, ProblemCode, RequestId};
 
+use super::ROUTES;
 use super::answer::{Refused, set};
 use crate::app::App;
 use crate::auth::is_loopback_host;
 use crate::id::random_octets;
+use crate::sampling::admits_refusal_audit;
+use crate::trace::{self, TraceParent};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const API_VERSION_NAME: HeaderName = HeaderName::from_static(API_VERSION_HEADER);
@@ -32,14 +35,17 @@ pub(super) async fn exchange(State(app): State<Arc<App>>, request: Request, next
     let started = Instant::now();
     let id = request_id();
     let method = request.method().clone();
-    let path = request.extensions().get::<MatchedPath>().cloned();
+    let path = request.extensions().get::<MatchedPath>().map(|path| template(path.as_str()));
+    let trace = TraceParent::of(request.headers());
     let connections = &app.config().connections;
     let fits = request.headers().len() <= connections.max_header_fields
         && header_octets(request.headers()) <= connections.max_header_bytes;
     let mut response = if !fits {
         Refused::from(ProblemCode::HeadersTooLarge).into_response()
     } else if app.auth().is_development() && !is_addressed_to_loopback(request.headers()) {
-        tracing::warn!(target: "audit", "a request was addressed to a name that is not loopback");
+        if admits_refusal_audit() {
+            tracing::warn!(target: "audit", "a request was addressed to a name that is not loopback");
+        }
         Refused::from(Problem::new(ProblemCode::Forbidden).because("host")).into_response()
     } else if path.is_some() && asks_for_another_version(&request) {
         Refused::from(ProblemCode::UnsupportedApiVersion).into_response()
@@ -53,15 +59,25 @@ pub(super) async fn exchange(State(app): State<Arc<App>>, request: Request, next
     set(&mut response, REQUEST_ID, &id.to_string());
     set(&mut response, API_VERSION_NAME, API_VERSION);
     set(&mut response, X_CONTENT_TYPE_OPTIONS, "nosniff");
-    tracing::info!(
-        request = %id,
-        method = known(&method),
-        path = path.as_ref().map_or("-", MatchedPath::as_str),
-        status = response.status().as_u16(),
-        code = problem.as_ref().map_or("-", |problem| problem.code().as_str()),
-        micros = started.elapsed().as_micros(),
-        "exchange"
-    );
+    let (method, status, took) = (known(&method), response.status().as_u16(), started.elapsed());
+    let code = problem.as_ref().map(|problem| problem.code().as_str());
+    let bytes = hyper::body::Body::size_hint(response.body()).exact();
+    app.metrics().exchanged(method, path.unwrap_or("other"), status, took, bytes);
+    if let Some(code) = code {
+        app.metrics().rejected(code);
+    }
+    if code.is_none() || app.logs_refusal() {
+        tracing::info!(
+            request = %id,
+            method,
+            path = path.unwrap_or("-"),
+            status,
+            code = code.unwrap_or("-"),
+            micros = took.as_micros(),
+            trace = trace::shown(trace.as_ref()),
+            "exchange"
+        );
+    }
     response
 }
 
@@ -69,6 +85,11 @@ pub(super) async fn exchange(State(app): State<Arc<App>>, request: Request, next
 /// this machine from a web page that had its name resolve to loopback.
 fn is_addressed_to_loopback(headers: &HeaderMap) -> bool {
     headers.get_all(HOST).iter().all(|host| is_loopback_host(host.as_bytes()))
+}
+
+/// The route's template, as the list of routes has it.
+fn template(path: &str) -> &'static str {
+    ROUTES.iter().map(|(_, route, _)| *route).find(|route| *route == path).unwrap_or("other")
 }
 
 /// Whether a read asks for a version that is not spoken. A submission is asked later, in its place among the stages.

@@ -21,6 +21,7 @@ use crate::app::{Accepted, App, BodyShare, Submission};
 use crate::auth::Scope;
 use crate::id::{IdempotencyKey, InvalidIdempotencyKey};
 use crate::store::{JobState, Lookup};
+use crate::trace::TraceParent;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -45,6 +46,7 @@ pub(super) async fn infer(State(app): State<Arc<App>>, request: Request<Body>) -
         header_version: header_version(&headers),
         key: idempotency_key(&headers),
         share,
+        trace: TraceParent::of(&headers),
     };
     let accepted = app.submit(submission).await?;
     let mut response = match wait {
@@ -104,7 +106,10 @@ pub(super) async fn receive(
     let limits = app.config().body;
     let max_bytes = app.config().limits.max_request_bytes;
     let refused = match body::read(headers, body, limits, max_bytes, share).await {
-        Ok(body) => return Ok(body),
+        Ok(body) => {
+            app.metrics().received(body.len());
+            return Ok(body);
+        }
         Err(ReadError::NoShare(_)) => app.queue_full().await,
         Err(ReadError::Body(error)) => match error {
             BodyError::TooLarge { limit } => Problem::too_large(LimitName::MaxRequestBytes, limit),

@@ -22,6 +22,7 @@ use crate::id::Tenant;
 use crate::store::{Job, JobState, Lookup, Outcome};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// A poll is worth it after at least and at most this long.
 const POLL_AFTER_MS: (u64, u64) = (5, 1000);
 
@@ -138,6 +139,11 @@ pub(super) async fn represent(
     set(&mut response, VARY, "accept");
     if job.state.is_terminal() {
         set(&mut response, CACHE_CONTROL, "private, immutable");
+        if response.status() == StatusCode::OK
+            && let Some(stages) = app.stages(job.facts.id)
+        {
+            set(&mut response, SERVER_TIMING, &stages.header());
+        }
     } else {
         set(&mut response, CACHE_CONTROL, "private, no-cache");
         set(&mut response, RETRY_AFTER, &app.retry_after().await.to_string());

@@ -179,6 +179,26 @@ pub(super) mod address {
     }
 }
 
+/// An address and a port, which may be unset.
+pub(super) mod optional_address {
+    use std::net::SocketAddr;
+
+    use super::{Raw, Shown, address};
+
+    pub(in super::super) const EXPECTS: &str = address::EXPECTS;
+
+    pub(in super::super) fn read(raw: &Raw<'_>) -> Option<Option<SocketAddr>> {
+        match raw {
+            Raw::Text("") => Some(None),
+            raw => address::read(raw).map(Some),
+        }
+    }
+
+    pub(in super::super) fn show(value: &Option<SocketAddr>) -> Shown {
+        value.as_ref().map_or(Shown::Unset, address::show)
+    }
+}
+
 /// A file or a folder, which may be unset.
 pub(super) mod path {
     use std::path::PathBuf;

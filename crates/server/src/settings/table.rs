@@ -124,6 +124,20 @@ pub const SETTINGS: &[Setting] = &[
         "--log-format",
         "HEI_LOG_FORMAT"
     ),
+    setting!(
+        "admin.listen",
+        optional_address,
+        server.admin.listen,
+        "Address and port of `/metrics`, `/health` and `/health/ready` for the operator; unset: nowhere.",
+        "--admin",
+        "HEI_ADMIN"
+    ),
+    setting!(
+        "admin.allow_remote",
+        switch,
+        server.admin.allow_remote,
+        "Whether `admin.listen` may be beyond loopback."
+    ),
     setting!("limits.max_request_bytes", octets, server.limits.max_request_bytes, "Longest request body."),
     setting!("limits.max_inputs", count, server.limits.max_inputs, "Most inputs of one request."),
     setting!(

@@ -14,6 +14,8 @@ mod histories;
 mod idempotency;
 mod jobs;
 mod log;
+mod metrics;
+mod observation;
 mod python;
 mod refusals;
 mod registry;

@@ -22,6 +22,8 @@ pub use raw::{Reply, Request};
 /// A server in a thread of its own; stopped, and its drain awaited, on drop.
 pub struct TestServer {
     pub address: SocketAddr,
+    /// The operator's listener, if the configuration asks for one.
+    pub admin: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -44,11 +46,12 @@ impl TestServer {
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async move {
                 let server = Server::bind(config).await.unwrap();
-                address_sender.send(server.local_addr()).unwrap();
+                address_sender.send((server.local_addr(), server.admin_addr())).unwrap();
                 server.run(async move { drop(stopped.await) }).await;
             });
         });
-        Self { address: address.recv().unwrap(), stop: Some(stop), thread: Some(thread) }
+        let (address, admin) = address.recv().unwrap();
+        Self { address, admin, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Sends a request on a connection of its own; the answer is held against the specification.
