@@ -24,9 +24,10 @@ use crate::backend::Backend;
 use crate::cancel::Cancellations;
 use crate::compute::{Compute, ComputeError, Lane};
 use crate::config::ServerConfig;
-use crate::id::Tenant;
+use crate::id::{IdempotencyKey, Tenant};
 use crate::keys::KeyStore;
 use crate::metrics::{Metrics, Reading};
+use crate::quota::Quotas;
 use crate::registry::{Document, Registry};
 use crate::sampling::Sampler;
 use crate::serve::StartError;
@@ -62,6 +63,7 @@ pub(crate) struct App {
     _queued: Arc<Mutex<mpsc::Receiver<Task>>>,
     workers: Mutex<JoinSet<()>>,
     auth: Auth,
+    quotas: Quotas,
     keys: Arc<dyn KeyStore>,
     key_budget: Arc<Semaphore>,
     body_budget: Arc<Semaphore>,
@@ -85,6 +87,7 @@ impl App {
         let Backend { store, keys, clock } = backend;
         config.clock = clock;
         let auth = Auth::start(&config.auth, Arc::clone(&config.clock))?;
+        let quotas = Quotas::new(&config.quotas, !auth.is_development(), Arc::clone(&config.clock));
         let limits = &config.limits;
         let seconds = Duration::from_secs;
         let extensions: &[Extension] =
@@ -132,6 +135,7 @@ impl App {
             _queued: receiver,
             workers: Mutex::new(workers),
             auth,
+            quotas,
             keys,
             key_budget,
             body_budget,
@@ -157,6 +161,16 @@ impl App {
     /// How callers are told apart.
     pub(crate) const fn auth(&self) -> &Auth {
         &self.auth
+    }
+
+    /// What each tenant has left.
+    pub(crate) const fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    /// Whether a job was made under this key.
+    pub(crate) async fn remembers(&self, tenant: &Tenant, key: &IdempotencyKey) -> bool {
+        self.store().remembers(tenant, key).await
     }
 
     /// The frozen models.
@@ -381,7 +395,7 @@ impl App {
 }
 
 /// Whole seconds, rounded up, at least 1.
-fn whole_seconds(duration: Duration) -> u64 {
+pub(crate) fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)).max(1)
 }
 

@@ -111,6 +111,17 @@ impl Auth {
         Ok(tenant)
     }
 
+    /// Whose request it is, whatever it asks for.
+    pub(crate) fn known(&self, credentials: &Credentials<'_>) -> Option<Tenant> {
+        match (self, credentials.authorization.as_slice()) {
+            (Self::Development, _) => named(credentials).ok(),
+            (Self::Tokens(table), [only]) => {
+                bearer(only).and_then(|token| table.find(token)).map(|found| found.0)
+            }
+            (Self::Tokens(_), _) => None,
+        }
+    }
+
     /// The same, where nobody in particular may ask too.
     pub(crate) fn tenant_if_any(
         &self,

@@ -10,6 +10,7 @@ use hei_protocol::Limits;
 use crate::auth::AuthChoice;
 use crate::clock::{Clock, SystemClock};
 use crate::http::BodyLimits;
+use crate::quota::QuotaLimits;
 use crate::store::durable::DurableOptions;
 
 /// One compiled model: the octets of a `.hei` file, and what to call it when it is refused.
@@ -123,6 +124,8 @@ pub struct ServerConfig {
     pub body: BodyLimits,
     /// How much is held at once.
     pub capacity: CapacityLimits,
+    /// How much one tenant may use in a while.
+    pub quotas: QuotaLimits,
     /// Where jobs are kept.
     pub store: StoreChoice,
     /// How callers are told apart.
@@ -149,6 +152,7 @@ impl ServerConfig {
             connections: ConnectionLimits::default(),
             body: BodyLimits::default(),
             capacity: CapacityLimits::default(),
+            quotas: QuotaLimits::default(),
             store: StoreChoice::Memory,
             auth: AuthChoice::default(),
             behind_proxy: false,

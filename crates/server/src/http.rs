@@ -9,6 +9,7 @@ mod health;
 mod infer;
 mod job;
 mod keys;
+mod limit;
 mod models;
 mod negotiate;
 mod plain;
@@ -111,6 +112,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     router
         .fallback(|| async { Refused::from(ProblemCode::NotFound) })
         .method_not_allowed_fallback(|| async { Refused::from(ProblemCode::MethodNotAllowed) })
+        .layer(from_fn_with_state(Arc::clone(&app), limit::limit))
         .layer(from_fn_with_state(Arc::clone(&app), exchange::exchange))
         .with_state(app)
 }

@@ -21,6 +21,7 @@ mod http;
 pub mod id;
 pub mod keys;
 mod metrics;
+mod quota;
 mod registry;
 mod sampling;
 mod serve;
@@ -35,6 +36,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use auth::{AuthChoice, Scope};
 pub use config::{AdminChoice, CapacityLimits, ConnectionLimits, ModelSource, ServerConfig, StoreChoice};
 pub use http::{BodyLimits, routes};
+pub use quota::QuotaLimits;
 pub use registry::RegistryError;
 pub use serve::{BoundServer, Server, StartError};
 

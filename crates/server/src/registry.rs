@@ -50,6 +50,12 @@ pub(crate) struct ModelName {
     pub(crate) version: ModelVersion,
 }
 
+/// What the steps of a plan take on a processor without wide registers; a faster one is charged the same, so that
+/// quotas do not depend on the machine.
+const NANOS_PER_BUTTERFLY: u64 = 3;
+const NANOS_PER_PRODUCT: u64 = 2;
+const NANOS_PER_OCTET: u64 = 2;
+
 /// One served model.
 pub(crate) struct Model {
     name: Arc<ModelName>,
@@ -252,6 +258,18 @@ impl Offer {
 
     pub(crate) const fn facts(&self) -> &CardLayout {
         &self.facts
+    }
+
+    /// How long an evaluation is expected to occupy one processor: the steps of the plan at the pace of a plain one,
+    /// and the octets that go in and out.
+    pub(crate) fn predicted_micros(&self, batch: usize) -> u64 {
+        let cost = self.plan.cost(batch);
+        let degree = self.plan.input().degree.max(2);
+        let butterflies = degree as u64 / 2 * u64::from(degree.ilog2());
+        let nanos = (cost.transforms.saturating_mul(butterflies).saturating_mul(NANOS_PER_BUTTERFLY))
+            .saturating_add(cost.products.saturating_mul(NANOS_PER_PRODUCT))
+            .saturating_add((cost.request_bytes + cost.reply_bytes).saturating_mul(NANOS_PER_OCTET));
+        nanos.div_ceil(1000).max(1)
     }
 
     /// The evaluation keys the plan needs.

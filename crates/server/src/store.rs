@@ -228,6 +228,9 @@ pub trait Store: Send + Sync + 'static {
     /// Gives up a claim: the request was refused, the key is as if never used.
     fn release<'a>(&'a self, tenant: &'a Tenant, key: &'a IdempotencyKey) -> Pending<'a, ()>;
 
+    /// Whether a job was made under `key`; claims nothing.
+    fn remembers<'a>(&'a self, tenant: &'a Tenant, key: &'a IdempotencyKey) -> Pending<'a, bool>;
+
     /// Whether the store wants the inputs of jobs: it outlives the process, or others work on its jobs too.
     fn keeps_inputs(&self) -> bool {
         false

@@ -20,6 +20,7 @@ use super::{App, BodyShare, whole_seconds};
 use crate::clock::later;
 use crate::id::{IdempotencyKey, InvalidIdempotencyKey, Tenant, random_octets};
 use crate::keys::PinnedKey;
+use crate::quota::Policy;
 use crate::registry::{Offer, Registry};
 use crate::store::{Claim, Fingerprint, JobFacts, Lookup};
 use crate::trace::{self, TraceParent};
@@ -182,6 +183,12 @@ impl App {
         received: usize,
         (validated, trace): (Duration, Option<TraceParent>),
     ) -> Result<Accepted, Problem> {
+        let cost = valid.offer.predicted_micros(rows(valid.batch));
+        self.quotas.take(tenant, Policy::Cpu, cost).map_err(|exceeded| {
+            Problem::new(ProblemCode::RateLimited)
+                .with_violated_policies(vec![exceeded.policy.as_str()])
+                .with_retry_after(whole_seconds(exceeded.retry_after))
+        })?;
         let place = self.queue_place().await?;
         let share = self.admit_inputs(valid.offer.input_bytes(rows(valid.batch))).await?;
         let octets = random_octets().map_err(|error| {

@@ -132,7 +132,7 @@ pub(super) fn speaks(headers: &HeaderMap) -> Result<(), Refused> {
     if spoken { Ok(()) } else { Err(ProblemCode::UnsupportedApiVersion.into()) }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Option<Result<IdempotencyKey, InvalidIdempotencyKey>> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Option<Result<IdempotencyKey, InvalidIdempotencyKey>> {
     let mut values = headers.get_all("idempotency-key").iter();
     let first = values.next()?;
     Some(match values.next() {

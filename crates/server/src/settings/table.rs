@@ -280,6 +280,31 @@ pub const SETTINGS: &[Setting] = &[
         server.capacity.waiters_per_tenant,
         "Clients that wait for one tenant's jobs at once; more are answered without waiting."
     ),
+    setting!("quotas.window", time, server.quotas.window, "The window of every quota."),
+    setting!(
+        "quotas.requests",
+        automatic,
+        server.quotas.requests,
+        "Submissions of one tenant in a window; `auto`: 600 with tokens, without them no limit; 0: no limit."
+    ),
+    setting!(
+        "quotas.reads",
+        automatic,
+        server.quotas.reads,
+        "Reads and deletions of one tenant in a window; `auto`: 6000 with tokens, without them no limit; 0: no limit."
+    ),
+    setting!(
+        "quotas.body_bytes",
+        automatic,
+        server.quotas.body_bytes,
+        "Octets of one tenant's bodies in a window; `auto`: 4 GiB with tokens, without them no limit; 0: no limit."
+    ),
+    setting!(
+        "quotas.cpu_millis",
+        automatic,
+        server.quotas.cpu_millis,
+        "Milliseconds of one tenant's computation in a window, as predicted; `auto`: 60000 with tokens, without them no limit; 0: no limit."
+    ),
     setting!(
         "disk.low_water_bytes",
         octets,

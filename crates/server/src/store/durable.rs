@@ -303,6 +303,10 @@ impl Store for DurableStore {
         self.shared.memory.claim(tenant, key, fingerprint)
     }
 
+    fn remembers<'a>(&'a self, tenant: &'a Tenant, key: &'a IdempotencyKey) -> Pending<'a, bool> {
+        self.shared.memory.remembers(tenant, key)
+    }
+
     fn release<'a>(&'a self, tenant: &'a Tenant, key: &'a IdempotencyKey) -> Pending<'a, ()> {
         self.shared.memory.release(tenant, key)
     }

@@ -218,6 +218,13 @@ impl Store for MemoryStore {
         })
     }
 
+    fn remembers<'a>(&'a self, tenant: &'a Tenant, key: &'a IdempotencyKey) -> Pending<'a, bool> {
+        Box::pin(async move {
+            let name = (tenant.clone(), key.clone());
+            matches!(self.swept().keys.get(&name), Some(KeyRecord::Bound { .. }))
+        })
+    }
+
     fn release<'a>(&'a self, tenant: &'a Tenant, key: &'a IdempotencyKey) -> Pending<'a, ()> {
         Box::pin(async move {
             let mut state = self.swept();

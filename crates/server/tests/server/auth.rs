@@ -55,7 +55,7 @@ fn essence(reply: &Reply) -> (u16, Vec<(String, String)>, serde_json::Value) {
     let mut body = reply.json();
     body["request_id"] = "".into();
     body["instance"] = "".into();
-    let own = ["x-request-id", "date"];
+    let own = ["x-request-id", "date", "ratelimit"];
     let headers = reply.headers.iter().filter(|(name, _)| !own.contains(&name.as_str()));
     (reply.status, headers.cloned().collect(), body)
 }

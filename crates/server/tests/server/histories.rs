@@ -28,7 +28,8 @@ fn crowd(server: &TestServer, history: &History, next: &AtomicUsize, until: usiz
                     // Every second turn repeats the key of the one before, which another client may be sending.
                     let key = format!("\"turn-{}\"", turn / 2);
                     let request = requests[turn / 2 % requests.len()].clone().header("idempotency-key", &key);
-                    let request = if turn % 5 == 0 { request.header("prefer", "wait=20") } else { request };
+                    let request =
+                        if turn.is_multiple_of(5) { request.header("prefer", "wait=20") } else { request };
                     let (begun, reply) = insist(server, &request);
                     if reply.status == 410 {
                         // Deleted by whoever made it.

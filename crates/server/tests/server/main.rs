@@ -17,5 +17,6 @@ mod log;
 mod metrics;
 mod observation;
 mod python;
+mod quotas;
 mod refusals;
 mod registry;
