@@ -78,7 +78,10 @@ pub fn columns<R: AsRef<[f64]>>(rows: &[R], dimension: usize) -> Result<Vec<Vec<
 /// As [`columns`].
 pub fn coefficients<R: AsRef<[f64]>>(rows: &[R], dimension: usize) -> Result<Vec<f64>, CircuitError> {
     check_rows(rows, dimension)?;
-    Ok(rows.iter().flat_map(|row| row.as_ref()).copied().collect())
+    // One allocation of the final size: growing would leave copies of the rows behind.
+    let mut out = Vec::with_capacity(rows.len() * dimension);
+    rows.iter().for_each(|row| out.extend_from_slice(row.as_ref()));
+    Ok(out)
 }
 
 /// Coefficients of c0 that a `coefficients` request carries: 0 … d·batch - 1.

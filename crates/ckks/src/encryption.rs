@@ -124,17 +124,13 @@ impl PublicKey {
         let (b, a) = self.parts();
         let mut parts = Vec::with_capacity(2);
         for part in [b, a] {
-            let error = Zeroizing::new(basis.forward(sample_error(context, basis.len(), randomness)?));
+            // Before it is divided, an encryption of zero gives the message away: it is made where it is wiped.
+            let mut zero = Zeroizing::new(basis.forward(sample_error(context, basis.len(), randomness)?));
             let mut data = Vec::with_capacity(indices.len() * context.degree());
             for &i in &indices {
-                let mut limb = error.limb(i).to_vec();
-                hei_ring::kernel::mul_add_assign(
-                    &mut limb,
-                    part.limb(i),
-                    ephemeral.limb(i),
-                    basis.modulus(i),
-                );
-                data.extend_from_slice(&limb);
+                let limb = zero.limb_mut(i);
+                hei_ring::kernel::mul_add_assign(limb, part.limb(i), ephemeral.limb(i), basis.modulus(i));
+                data.extend_from_slice(limb);
             }
             let poly = Poly::from_data(context.degree(), data).ok_or(EncryptionError::Parameters)?;
             parts.push(divide_by_special(context, poly, limbs));

@@ -6,11 +6,10 @@
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
 use crate::context::Context;
 use crate::parameters::{ParametersError, ParametersLiteral};
-use crate::randomness::{RandomSource, RandomnessError};
+use crate::randomness::{RandomSource, RandomnessError, StreamKey};
 
 /// A parameter set nobody vouches for.
 #[derive(Debug, Clone)]
@@ -46,12 +45,14 @@ impl SeededRandomness {
 }
 
 impl RandomSource for SeededRandomness {
-    fn key(&mut self) -> Result<Zeroizing<[u8; 32]>, RandomnessError> {
+    fn key(&mut self) -> Result<StreamKey, RandomnessError> {
         let mut hash = Sha256::new();
         hash.update(b"insecure testing\0");
         hash.update(self.seed.to_le_bytes());
         hash.update(self.counter.to_le_bytes());
         self.counter += 1;
-        Ok(Zeroizing::new(hash.finalize().into()))
+        let mut key = StreamKey::zero();
+        key.copy_from_slice(&hash.finalize());
+        Ok(key)
     }
 }

@@ -62,6 +62,6 @@ pub use keys::{PublicKey, SecretKey, SecretKeyError};
 pub use parameters::{Parameters, ParametersError, ParametersLiteral};
 #[cfg(feature = "os")]
 pub use randomness::OsRandomness;
-pub use randomness::{RandomSource, RandomnessError};
+pub use randomness::{RandomSource, RandomnessError, StreamKey};
 pub use security::SecurityReport;
 pub use values::{Ciphertext, MaskSeed, Plaintext, ShapeError};

@@ -1,11 +1,43 @@
 //! Where fresh keys for the samplers come from.
 
-use zeroize::Zeroizing;
+use core::ops::{Deref, DerefMut};
+
+use zeroize::Zeroize;
 
 /// The operating system gave no randomness. Fatal: nothing is encrypted without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system gave no randomness")]
 pub struct RandomnessError;
+
+/// The key of one stream. Wiped on drop, and on the heap: a value that is moved leaves its bytes behind where it was.
+pub struct StreamKey(Box<[u8; 32]>);
+
+impl StreamKey {
+    /// All zeros, to be written in place.
+    pub fn zero() -> Self {
+        Self(Box::new([0; 32]))
+    }
+}
+
+impl Deref for StreamKey {
+    type Target = [u8; 32];
+
+    fn deref(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl DerefMut for StreamKey {
+    fn deref_mut(&mut self) -> &mut [u8; 32] {
+        &mut self.0
+    }
+}
+
+impl Drop for StreamKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
 
 /// A source of fresh 32-byte keys, one for each stream of each object.
 ///
@@ -15,7 +47,7 @@ pub trait RandomSource {
     ///
     /// # Errors
     /// [`RandomnessError`] when the source fails.
-    fn key(&mut self) -> Result<Zeroizing<[u8; 32]>, RandomnessError>;
+    fn key(&mut self) -> Result<StreamKey, RandomnessError>;
 }
 
 /// Randomness from the operating system (from WebCrypto in the browser), asked anew for each key, so that neither a fork
@@ -26,8 +58,8 @@ pub struct OsRandomness;
 
 #[cfg(feature = "os")]
 impl RandomSource for OsRandomness {
-    fn key(&mut self) -> Result<Zeroizing<[u8; 32]>, RandomnessError> {
-        let mut key = Zeroizing::new([0; 32]);
+    fn key(&mut self) -> Result<StreamKey, RandomnessError> {
+        let mut key = StreamKey::zero();
         getrandom::fill(&mut *key).map_err(|_| RandomnessError)?;
         Ok(key)
     }

@@ -5,7 +5,7 @@
 
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::Modulus;
 
@@ -25,9 +25,11 @@ pub enum Domain {
 
 /// One keystream, read as words. Wiped on drop.
 pub struct Stream {
-    cipher: ChaCha20,
+    /// On the heap: a value that is moved leaves its bytes behind where it was.
+    cipher: Box<ChaCha20>,
     buffer: Zeroizing<[u8; Self::BUFFER]>,
     position: usize,
+    secret: bool,
 }
 
 impl Stream {
@@ -40,9 +42,10 @@ impl Stream {
         nonce[4..8].copy_from_slice(&part.to_le_bytes());
         nonce[8..].copy_from_slice(&limb.to_le_bytes());
         Self {
-            cipher: ChaCha20::new(key.into(), (&nonce).into()),
+            cipher: cipher(key, &nonce),
             buffer: Zeroizing::new([0; Self::BUFFER]),
             position: Self::BUFFER,
+            secret: domain != Domain::Mask,
         }
     }
 
@@ -76,6 +79,27 @@ impl Stream {
         }
         out
     }
+}
+
+/// Not inlined, so that what it leaves on the stack is below whoever drops the stream.
+#[inline(never)]
+fn cipher(key: &[u8; 32], nonce: &[u8; 12]) -> Box<ChaCha20> {
+    Box::new(ChaCha20::new(key.into(), nonce.into()))
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.secret {
+            wipe_stack();
+        }
+    }
+}
+
+/// Zeros 16 KiB of stack below its caller, where the samplers had their frames, and the cipher, which works on copies of its key.
+#[inline(never)]
+fn wipe_stack() {
+    let mut frames = [0u64; 2048];
+    frames.zeroize();
 }
 
 /// Uniform residues: little-endian 64-bit words, masked to the bit length of the prime, those not below it dropped.

@@ -7,7 +7,7 @@ use hei_ckks::coefficients::{self, CoefficientReply, IndexRange, IndexRanges};
 use hei_ckks::insecure_testing::{InsecureParameters, SeededRandomness};
 use hei_ckks::{
     Ciphertext, Context, Encoder, ParametersLiteral, Plaintext, PublicKey, RandomSource, RandomnessError,
-    SecretKey,
+    SecretKey, StreamKey,
 };
 use hei_ring::kernel::{self, sums};
 use hei_ring::sample::{self, Domain, Stream};
@@ -62,11 +62,11 @@ struct Scripted {
 }
 
 impl RandomSource for Scripted {
-    fn key(&mut self) -> Result<Zeroizing<[u8; 32]>, RandomnessError> {
+    fn key(&mut self) -> Result<StreamKey, RandomnessError> {
         let secret = self.secret[self.asked as usize % self.secret.len()];
         // Seeds of masks are published: the same whatever the secret is.
         let mut state = self.asked << 32 | if secret { self.seed } else { 0 };
-        let mut key = Zeroizing::new([0; 32]);
+        let mut key = StreamKey::zero();
         key.fill_with(|| step(&mut state) as u8);
         self.asked += 1;
         if secret && self.poison {

@@ -164,7 +164,8 @@ fn a_pause_that_no_clock_can_hold_is_a_refusal() {
     for pause in [u64::MAX, u64::MAX / 2, 1 << 40] {
         let extra = format!("retry-after: {pause}\r\n");
         let (url, _seen) = play(vec![problem("503 Service Unavailable", &extra, "QUEUE_FULL", true)]);
-        let refused = client(&url).submit(b"", BodyFormat::Json, &IdempotencyKey::random().unwrap()).unwrap_err();
+        let refused =
+            client(&url).submit(b"", BodyFormat::Json, &IdempotencyKey::random().unwrap()).unwrap_err();
         assert!(matches!(&refused, HttpError::Problem(p) if p.code == "QUEUE_FULL"), "{refused}");
     }
 }
