@@ -401,9 +401,15 @@ pub mod slots {
         /// sum += digit · radix, digits in [0, q) taken centered.
         add_centered(sum: &mut [f64], digits: &[u64], q: u64, radix: f64)
     }
-    doubles! {
-        /// Nearest integers, halves away from zero, of numbers below 2^62 in size.
-        round(out: &mut [i64], x: &[f64])
+
+    /// Nearest integers, halves away from zero, of numbers below 2^62 in size.
+    pub fn round(out: &mut [i64], x: &[f64]) {
+        #[cfg(target_arch = "x86_64")]
+        if level() >= Level::Avx512 {
+            // SAFETY: the level is this high only when these instructions were detected.
+            return unsafe { x86::slots::round(out, x) };
+        }
+        fft::round(out, x);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The complex transform on eight lanes.
 //!
 //! The butterflies and their order are those of [`fft`](crate::kernel::fft), so the doubles are the same. Stages that reach across
-//! eight points or more run two at a time; those within eight points work on eight groups of eight at once, transposed.
+//! 64 points or more run two at a time; those within 64 points in registers, the last three of them on columns of eight.
 
 use core::arch::x86_64::*;
 
@@ -76,49 +76,105 @@ impl<'a> Roots<'a> {
     }
 }
 
+/// Points of a block that is finished before the next is begun: 16 KiB.
+const SEGMENT: usize = 1024;
+
 #[target_feature(enable = "avx512f")]
 pub(in crate::kernel) fn forward(re: &mut [f64], im: &mut [f64], stages: Stages<'_>) {
     let mut len = re.len();
-    if len < GROUP {
+    if len < 2 * GROUP {
         return fft::forward(re, im, stages);
     }
-    // Stages above eight points: two at a time, after a single one when their number is odd.
-    if (len / 8).trailing_zeros() % 2 == 1 {
+    // Stages above 64 points: two at a time, after a single one when their number is odd.
+    if (len / GROUP).trailing_zeros() % 2 == 1 {
         one_stage::<true>(re, im, Roots::new(stages, len / 2));
         len /= 2;
     }
-    while len > 8 {
+    for (re, im) in re.chunks_exact_mut(len).zip(im.chunks_exact_mut(len)) {
+        forward_even(re, im, stages);
+    }
+}
+
+/// An even number of stages, then those within 64 points; block by block where they are long.
+#[target_feature(enable = "avx512f")]
+fn forward_even(re: &mut [f64], im: &mut [f64], stages: Stages<'_>) {
+    let mut len = re.len();
+    while len > GROUP {
         let (outer, inner) = (Roots::new(stages, len / 2), Roots::new(stages, len / 4));
+        if len > SEGMENT {
+            two_stages::<true>(re, im, outer, inner);
+            for (re, im) in re.chunks_exact_mut(len / 4).zip(im.chunks_exact_mut(len / 4)) {
+                forward_even(re, im, stages);
+            }
+            return;
+        }
         for (re, im) in re.chunks_exact_mut(len).zip(im.chunks_exact_mut(len)) {
             two_stages::<true>(re, im, outer, inner);
         }
         len /= 4;
     }
     for (re, im) in re.as_chunks_mut::<GROUP>().0.iter_mut().zip(im.as_chunks_mut::<GROUP>().0) {
-        within_eight::<true>(re, im, stages);
+        within_group::<true>(re, im, stages);
     }
 }
 
 #[target_feature(enable = "avx512f")]
 pub(in crate::kernel) fn inverse(re: &mut [f64], im: &mut [f64], stages: Stages<'_>) {
     let n = re.len();
-    if n < GROUP {
+    if n < 2 * GROUP {
         return fft::inverse(re, im, stages);
     }
-    for (re, im) in re.as_chunks_mut::<GROUP>().0.iter_mut().zip(im.as_chunks_mut::<GROUP>().0) {
-        within_eight::<false>(re, im, stages);
+    let odd = (n / GROUP).trailing_zeros() % 2 == 1;
+    let len = if odd { n / 2 } else { n };
+    for (re, im) in re.chunks_exact_mut(len).zip(im.chunks_exact_mut(len)) {
+        inverse_even(re, im, stages);
     }
-    let mut len = 8;
-    while 4 * len <= n {
+    if odd {
+        one_stage::<false>(re, im, Roots::new(stages, n / 2));
+    }
+}
+
+/// The stages within 64 points, then an even number of others.
+#[target_feature(enable = "avx512f")]
+fn inverse_even(re: &mut [f64], im: &mut [f64], stages: Stages<'_>) {
+    let n = re.len();
+    if n > SEGMENT {
+        for (re, im) in re.chunks_exact_mut(n / 4).zip(im.chunks_exact_mut(n / 4)) {
+            inverse_even(re, im, stages);
+        }
+        two_stages::<false>(re, im, Roots::new(stages, n / 2), Roots::new(stages, n / 4));
+        return;
+    }
+    for (re, im) in re.as_chunks_mut::<GROUP>().0.iter_mut().zip(im.as_chunks_mut::<GROUP>().0) {
+        within_group::<false>(re, im, stages);
+    }
+    let mut len = GROUP;
+    while len < n {
         len *= 4;
         let (outer, inner) = (Roots::new(stages, len / 2), Roots::new(stages, len / 4));
         for (re, im) in re.chunks_exact_mut(len).zip(im.chunks_exact_mut(len)) {
             two_stages::<false>(re, im, outer, inner);
         }
     }
-    if len < n {
-        one_stage::<false>(re, im, Roots::new(stages, n / 2));
+}
+
+/// Nearest integers, halves away from zero, of numbers below 2^62 in size.
+#[target_feature(enable = "avx512f,avx512dq")]
+pub(in crate::kernel) fn round(out: &mut [i64], x: &[f64]) {
+    let (one, half) = (_mm512_set1_epi64(1), _mm512_set1_pd(0.5));
+    let minus_half = _mm512_set1_pd(-0.5);
+    let (outs, out_rest) = out.as_chunks_mut::<8>();
+    let (xs, x_rest) = x.as_chunks::<8>();
+    for (out, x) in outs.iter_mut().zip(xs) {
+        let x: __m512d = bytemuck::must_cast(*x);
+        let whole = _mm512_cvttpd_epi64(x);
+        let rest = _mm512_sub_pd(x, _mm512_cvtepi64_pd(whole));
+        let up = _mm512_cmp_pd_mask::<_CMP_GE_OQ>(rest, half);
+        let down = _mm512_cmp_pd_mask::<_CMP_LE_OQ>(rest, minus_half);
+        let rounded = _mm512_mask_sub_epi64(_mm512_mask_add_epi64(whole, up, whole, one), down, whole, one);
+        *out = bytemuck::must_cast(rounded);
     }
+    fft::round(out_rest, x_rest);
 }
 
 /// One stage over a whole block.
@@ -167,11 +223,53 @@ fn two_stages<const DOWN: bool>(re: &mut [f64], im: &mut [f64], outer: Roots<'_>
     }
 }
 
+/// The six stages within 64 points, in registers.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn within_group<const DOWN: bool>(re: &mut [f64; GROUP], im: &mut [f64; GROUP], stages: Stages<'_>) {
+    let (r, i): ([__m512d; 8], [__m512d; 8]) = (bytemuck::must_cast(*re), bytemuck::must_cast(*im));
+    let (r, i) = if DOWN {
+        let (r, i) = across_eight::<DOWN>(r, i, stages);
+        let (r, i) = within_eight::<DOWN>(transpose(r), transpose(i), stages);
+        (transpose(r), transpose(i))
+    } else {
+        let (r, i) = within_eight::<DOWN>(transpose(r), transpose(i), stages);
+        across_eight::<DOWN>(transpose(r), transpose(i), stages)
+    };
+    *re = bytemuck::must_cast(r);
+    *im = bytemuck::must_cast(i);
+}
+
+/// The three stages of 64 points that reach across eight and more.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn across_eight<const DOWN: bool>(
+    mut r: [__m512d; 8],
+    mut i: [__m512d; 8],
+    stages: Stages<'_>,
+) -> ([__m512d; 8], [__m512d; 8]) {
+    for half in if DOWN { [4, 2, 1] } else { [1, 2, 4] } {
+        let roots = Roots::new(stages, 8 * half);
+        for block in (0..8).step_by(2 * half) {
+            for j in 0..half {
+                let (x, y, w) = (block + j, block + j + half, roots.at(j));
+                let (a, b) = (Z(r[x], i[x]), Z(r[y], i[y]));
+                let (a, b) = if DOWN { Z::down(a, b, w) } else { Z::up(a, b, w) };
+                (r[x], i[x], r[y], i[y]) = (a.0, a.1, b.0, b.1);
+            }
+        }
+    }
+    (r, i)
+}
+
 /// The three stages within eight points, of eight groups of eight, lane by lane.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn within_eight<const DOWN: bool>(re: &mut [f64; GROUP], im: &mut [f64; GROUP], stages: Stages<'_>) {
-    let (mut r, mut i) = (transpose(bytemuck::must_cast(*re)), transpose(bytemuck::must_cast(*im)));
+fn within_eight<const DOWN: bool>(
+    mut r: [__m512d; 8],
+    mut i: [__m512d; 8],
+    stages: Stages<'_>,
+) -> ([__m512d; 8], [__m512d; 8]) {
     for half in if DOWN { [4, 2, 1] } else { [1, 2, 4] } {
         let (wr, wi) = stages.stage(half);
         for block in (0..8).step_by(2 * half) {
@@ -183,9 +281,9 @@ fn within_eight<const DOWN: bool>(re: &mut [f64; GROUP], im: &mut [f64; GROUP], 
             }
         }
     }
-    *re = bytemuck::must_cast(transpose(r));
-    *im = bytemuck::must_cast(transpose(i));
+    (r, i)
 }
+
 /// Rows to columns.
 #[inline]
 #[target_feature(enable = "avx512f")]

@@ -251,11 +251,14 @@ macro_rules! transform {
                     self.inverse_two::<LAZY>(a, m + block);
                     return;
                 }
-                fill(start, a);
                 let blocks = a.len() / SIX;
                 let roots = &self.blocks[start / SIX..][..blocks];
-                for (part, roots) in a.as_chunks_mut::<SIX>().0.iter_mut().zip(roots) {
-                    self.inverse_six::<LAZY>(part, roots);
+                let stretch = crate::kernel::x86::transform::STRETCH;
+                for (i, (part, roots)) in a.chunks_mut(stretch).zip(roots.chunks(stretch / SIX)).enumerate() {
+                    fill(start + i * stretch, part);
+                    for (part, roots) in part.as_chunks_mut::<SIX>().0.iter_mut().zip(roots) {
+                        self.inverse_six::<LAZY>(part, roots);
+                    }
                 }
                 let mut len = SIX;
                 if blocks.trailing_zeros() % 2 == 1 {
