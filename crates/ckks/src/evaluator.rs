@@ -109,12 +109,9 @@ impl Evaluator {
         self.check(a)?;
         self.check_plain(a, plaintext)?;
         let scale = self.product_scale(a, plaintext.scale())?;
-        let mut out = a.clone();
-        for part in out.parts_mut() {
-            self.context.basis().mul_assign(part, plaintext.poly());
-        }
-        out.set_scale(scale);
-        Ok(out)
+        let basis = self.context.basis();
+        let parts = a.parts().iter().map(|part| basis.product(part, plaintext.poly())).collect();
+        Ok(Ciphertext::from_parts(parts, scale))
     }
 
     /// a · value in every slot, the value encoded as round(value · scale). The scales multiply.
@@ -159,15 +156,7 @@ impl Evaluator {
         self.check_pair(a, b)?;
         let ([a0, a1], [b0, b1]) = (two_parts(a)?, two_parts(b)?);
         let scale = self.product_scale(a, b.scale())?;
-        let basis = self.context.basis();
-        let product = |x: &Poly<_>, y: &Poly<_>| {
-            let mut out = x.clone();
-            basis.mul_assign(&mut out, y);
-            out
-        };
-        let mut middle = product(a0, b1);
-        basis.mul_add_assign(&mut middle, a1, b0);
-        Ok(Ciphertext::from_parts(vec![product(a0, b0), middle, product(a1, b1)], scale))
+        Ok(Ciphertext::from_parts(self.context.basis().tensor([a0, a1], [b0, b1]).into(), scale))
     }
 
     /// a · a, of three parts: one product less than [`multiply`](Self::multiply).
@@ -179,12 +168,9 @@ impl Evaluator {
         let [a0, a1] = two_parts(a)?;
         let scale = self.product_scale(a, a.scale())?;
         let basis = self.context.basis();
-        let (mut first, mut middle, mut last) = (a0.clone(), a0.clone(), a1.clone());
-        basis.mul_assign(&mut first, a0);
-        basis.mul_assign(&mut middle, a1);
+        let mut middle = basis.product(a0, a1);
         basis.double_assign(&mut middle);
-        basis.mul_assign(&mut last, a1);
-        Ok(Ciphertext::from_parts(vec![first, middle, last], scale))
+        Ok(Ciphertext::from_parts(vec![basis.product(a0, a0), middle, basis.product(a1, a1)], scale))
     }
 
     /// Divides by the last prime: one level down, the scale divided by that prime exactly as a double quotient.

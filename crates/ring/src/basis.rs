@@ -125,6 +125,37 @@ impl Basis {
         self.zip(a, b, kernel::mul_assign);
     }
 
+    /// a b.
+    ///
+    /// # Panics
+    /// When the shapes differ.
+    pub fn product(&self, a: &Poly<Ntt>, b: &Poly<Ntt>) -> Poly<Ntt> {
+        self.check(a, b);
+        let mut out = Poly::scratch(self.degree, a.limbs());
+        for (((o, x), y), table) in out.iter_mut().zip(a.iter()).zip(b.iter()).zip(&self.tables) {
+            kernel::product(o, x, y, table.modulus());
+        }
+        out
+    }
+
+    /// (a_0 b_0, a_0 b_1 + a_1 b_0, a_1 b_1).
+    ///
+    /// # Panics
+    /// When the shapes differ.
+    pub fn tensor(&self, a: [&Poly<Ntt>; 2], b: [&Poly<Ntt>; 2]) -> [Poly<Ntt>; 3] {
+        for x in [a[1], b[0], b[1]] {
+            self.check(a[0], x);
+        }
+        let mut out = [(); 3].map(|()| Poly::scratch(self.degree, a[0].limbs()));
+        let [o0, o1, o2] = &mut out;
+        for i in 0..a[0].limbs() {
+            let out = (o0.limb_mut(i), o1.limb_mut(i), o2.limb_mut(i));
+            let (a, b) = ((a[0].limb(i), a[1].limb(i)), (b[0].limb(i), b[1].limb(i)));
+            kernel::tensor(out, a, b, self.modulus(i));
+        }
+        out
+    }
+
     /// out += a b.
     ///
     /// # Panics

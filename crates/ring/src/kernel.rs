@@ -286,6 +286,16 @@ dispatch! {
     mul_assign(a: &mut [u64], b: &[u64]; modulus)
 }
 dispatch! {
+    /// out = a * b, word by word. In [0, q), out [0, q).
+    product(out: &mut [u64], a: &[u64], b: &[u64]; modulus)
+}
+dispatch! {
+    /// out = (a_0 b_0, a_0 b_1 + a_1 b_0, a_1 b_1), word by word: each word is read and written once. In [0, q), out [0, q).
+    tensor(
+        out: (&mut [u64], &mut [u64], &mut [u64]), a: (&[u64], &[u64]), b: (&[u64], &[u64]); modulus
+    )
+}
+dispatch! {
     /// out += a * b, word by word. In [0, q), out [0, q).
     mul_add_assign(out: &mut [u64], a: &[u64], b: &[u64]; modulus)
 }
@@ -490,6 +500,14 @@ mod tests {
                 [
                     with(&|x| mul_assign::at(level, x, &b, &modulus)),
                     with(&|x| mul_add_assign::at(level, x, &a, &b, &modulus)),
+                    with(&|x| product::at(level, x, &a, &b, &modulus)),
+                    with(&|x| {
+                        let (mut first, mut last) = (a.clone(), b.clone());
+                        tensor::at(level, (&mut first, x, &mut last), (&a, &b), (&out, &a), &modulus);
+                        for ((x, first), last) in x.iter_mut().zip(first).zip(last) {
+                            *x ^= first.rotate_left(17) ^ last.rotate_left(31);
+                        }
+                    }),
                     with(&|x| mul_scalar_assign::at(level, x, scalar, &modulus)),
                     with(&|x| mul_scalar_add_assign::at(level, x, &a, scalar, &modulus)),
                     with(&|x| add_assign::at(level, x, &b, &modulus)),

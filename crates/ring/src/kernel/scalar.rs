@@ -86,6 +86,28 @@ pub fn mul_assign(a: &mut [u64], b: &[u64], modulus: &Modulus) {
     }
 }
 
+/// out = a * b, word by word. In any, out [0, q).
+pub fn product(out: &mut [u64], a: &[u64], b: &[u64], modulus: &Modulus) {
+    for ((o, x), y) in out.iter_mut().zip(a).zip(b) {
+        *o = modulus.mul(*x, *y);
+    }
+}
+
+/// out = (a_0 b_0, a_0 b_1 + a_1 b_0, a_1 b_1), word by word. In [0, q), out [0, q).
+pub fn tensor(
+    out: (&mut [u64], &mut [u64], &mut [u64]),
+    a: (&[u64], &[u64]),
+    b: (&[u64], &[u64]),
+    modulus: &Modulus,
+) {
+    let terms = a.0.iter().zip(a.1).zip(b.0.iter().zip(b.1));
+    for (((o0, o1), o2), ((a0, a1), (b0, b1))) in out.0.iter_mut().zip(out.1).zip(out.2).zip(terms) {
+        *o0 = modulus.mul(*a0, *b0);
+        *o1 = modulus.add(modulus.mul(*a0, *b1), modulus.mul(*a1, *b0));
+        *o2 = modulus.mul(*a1, *b1);
+    }
+}
+
 /// out += a * b, word by word. `out` in [0, q), a and b in [0, q), out [0, q).
 pub fn mul_add_assign(out: &mut [u64], a: &[u64], b: &[u64], modulus: &Modulus) {
     for ((o, x), y) in out.iter_mut().zip(a).zip(b) {

@@ -189,9 +189,23 @@ pub(super) mod fused {
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     pub(in super::super) fn mul(x: __m512i, y: __m512i, p: &Prime) -> __m512i {
-        let (lo, hi) = (low(x, y), high(x, y));
+        barrett((low(x, y), high(x, y)), p)
+    }
+
+    /// x y + u v mod q in [0, q), for factors in [0, q): one reduction for both.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    pub(in super::super) fn mul_sum([(x, y), (u, v)]: [(__m512i, __m512i); 2], p: &Prime) -> __m512i {
+        let (lo, hi) = (_mm512_madd52lo_epu64(low(x, y), u, v), _mm512_madd52hi_epu64(high(x, y), u, v));
+        barrett((mask(lo), _mm512_add_epi64(hi, _mm512_srli_epi64::<WORD>(lo))), p)
+    }
+
+    /// low + high 2^52 below 2 q^2 to [0, q). The quotient is too small by less than one for the bits cut off below, one for
+    /// those of the constant, one for its own: by 2 at most, or by 3 above q^2; 4q < 2^52.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    fn barrett((lo, hi): (__m512i, __m512i), p: &Prime) -> __m512i {
         let top = _mm512_or_si512(_mm512_sllv_epi64(hi, p.shift_up), _mm512_srlv_epi64(lo, p.shift_down));
-        // At most two below the true quotient.
         let r = mask(_mm512_sub_epi64(lo, low(high(top, p.barrett), p.q)));
         fold(fold(r, p.two_q), p.q)
     }
@@ -300,9 +314,26 @@ pub(super) mod halves {
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq")]
     pub(in super::super) fn mul(x: __m512i, y: __m512i, p: &Prime) -> __m512i {
-        let (lo, hi) = (_mm512_mullo_epi64(x, y), mul_high(x, y));
+        barrett((_mm512_mullo_epi64(x, y), mul_high(x, y)), p)
+    }
+
+    /// x y + u v mod q in [0, q), for factors in [0, q): one reduction for both.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq")]
+    pub(in super::super) fn mul_sum([(x, y), (u, v)]: [(__m512i, __m512i); 2], p: &Prime) -> __m512i {
+        let (first, lo) = (_mm512_mullo_epi64(x, y), _mm512_mullo_epi64(u, v));
+        let lo = _mm512_add_epi64(lo, first);
+        let hi = _mm512_add_epi64(mul_high(x, y), mul_high(u, v));
+        let carry = _mm512_cmplt_epu64_mask(lo, first);
+        barrett((lo, _mm512_mask_add_epi64(hi, carry, hi, splat(1))), p)
+    }
+
+    /// low + high 2^64 below 2 q^2 to [0, q).
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq")]
+    fn barrett((lo, hi): (__m512i, __m512i), p: &Prime) -> __m512i {
         let top = _mm512_or_si512(_mm512_sllv_epi64(hi, p.shift_up), _mm512_srlv_epi64(lo, p.shift_down));
-        // Too small by at most 5: 2 from the approximate product, 3 from Barrett's quotient. 6q < 2^64.
+        // Too small by at most 5: 2 from the approximate product, 3 from Barrett's quotient (see the other). 6q < 2^64.
         let quotient = mul_high_approximate(top, p.barrett);
         let r = _mm512_sub_epi64(lo, _mm512_mullo_epi64(quotient, p.q));
         fold(fold(fold(r, p.four_q), p.two_q), p.q)

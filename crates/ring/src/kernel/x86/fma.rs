@@ -325,6 +325,30 @@ pub(in crate::kernel) fn mul_assign(a: &mut [u64], b: &[u64], modulus: &Modulus)
 }
 
 #[target_feature(enable = "avx2,fma")]
+pub(in crate::kernel) fn product(out: &mut [u64], a: &[u64], b: &[u64], modulus: &Modulus) {
+    let p = Prime::new(modulus);
+    let (os, o_rest) = out.as_chunks_mut::<4>();
+    let ((xs, x_rest), (ys, y_rest)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
+    for ((o, x), y) in os.iter_mut().zip(xs).zip(ys) {
+        store(o, p.canonical(p.mul(load(x), load(y))));
+    }
+    scalar::product(o_rest, x_rest, y_rest, modulus);
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(in crate::kernel) fn tensor(
+    (o0, o1, o2): (&mut [u64], &mut [u64], &mut [u64]),
+    (a0, a1): (&[u64], &[u64]),
+    (b0, b1): (&[u64], &[u64]),
+    modulus: &Modulus,
+) {
+    product(o0, a0, b0, modulus);
+    product(o1, a0, b1, modulus);
+    mul_add_assign(o1, a1, b0, modulus);
+    product(o2, a1, b1, modulus);
+}
+
+#[target_feature(enable = "avx2,fma")]
 pub(in crate::kernel) fn mul_add_assign(out: &mut [u64], a: &[u64], b: &[u64], modulus: &Modulus) {
     let p = Prime::new(modulus);
     let (os, o_rest) = out.as_chunks_mut::<4>();

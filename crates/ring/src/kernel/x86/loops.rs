@@ -22,6 +22,40 @@ macro_rules! loops {
         }
 
         #[target_feature(enable = $features)]
+        pub(in crate::kernel) fn product(out: &mut [u64], a: &[u64], b: &[u64], modulus: &Modulus) {
+            let p = Prime::new(modulus);
+            let (os, o_rest) = out.as_chunks_mut::<8>();
+            let (xs, x_rest) = a.as_chunks::<8>();
+            let (ys, y_rest) = b.as_chunks::<8>();
+            for ((o, x), y) in os.iter_mut().zip(xs).zip(ys) {
+                store(o, arithmetic::mul(load(x), load(y), &p));
+            }
+            scalar::product(o_rest, x_rest, y_rest, modulus);
+        }
+
+        #[target_feature(enable = $features)]
+        pub(in crate::kernel) fn tensor(
+            out: (&mut [u64], &mut [u64], &mut [u64]),
+            a: (&[u64], &[u64]),
+            b: (&[u64], &[u64]),
+            modulus: &Modulus,
+        ) {
+            let p = Prime::new(modulus);
+            let [(o0, o0_rest), (o1, o1_rest), (o2, o2_rest)] =
+                [out.0, out.1, out.2].map(|out| out.as_chunks_mut::<8>());
+            let [(a0, a0_rest), (a1, a1_rest), (b0, b0_rest), (b1, b1_rest)] =
+                [a.0, a.1, b.0, b.1].map(|words| words.as_chunks::<8>());
+            let terms = a0.iter().zip(a1).zip(b0.iter().zip(b1));
+            for (((o0, o1), o2), ((a0, a1), (b0, b1))) in o0.iter_mut().zip(o1).zip(o2).zip(terms) {
+                let (a0, a1, b0, b1) = (load(a0), load(a1), load(b0), load(b1));
+                store(o0, arithmetic::mul(a0, b0, &p));
+                store(o1, arithmetic::mul_sum([(a0, b1), (a1, b0)], &p));
+                store(o2, arithmetic::mul(a1, b1, &p));
+            }
+            scalar::tensor((o0_rest, o1_rest, o2_rest), (a0_rest, a1_rest), (b0_rest, b1_rest), modulus);
+        }
+
+        #[target_feature(enable = $features)]
         pub(in crate::kernel) fn mul_add_assign(out: &mut [u64], a: &[u64], b: &[u64], modulus: &Modulus) {
             let p = Prime::new(modulus);
             let (os, o_rest) = out.as_chunks_mut::<8>();

@@ -185,7 +185,7 @@ macro_rules! transform {
                 }
             }
 
-            /// The last six layers of twice 64 words, in registers: two at once, so that products need not wait for each other.
+            /// The last six layers, in registers.
             #[inline]
             #[target_feature(enable = $features)]
             fn forward_six<const LAZY: bool>(&self, a: &mut [u64; SIX], roots: &[u64; 128]) {
@@ -309,7 +309,7 @@ macro_rules! transform {
                 }
             }
 
-            /// The first six layers of twice 64 words, in registers.
+            /// The first six layers, in registers.
             #[inline]
             #[target_feature(enable = $features)]
             fn inverse_six<const LAZY: bool>(&self, a: &mut [u64; SIX], roots: &[u64; 128]) {
