@@ -282,16 +282,17 @@ impl Evaluator {
         let data: Vec<Modulus> = context.data_moduli().take(level + 1).copied().collect();
         let extension = Extension::new(&data, context.special_moduli());
         let prepared = extension.prepare(context.degree(), |i, limb| {
-            limb.copy_from_slice(plaintext.poly().limb(i));
-            basis.table(i).inverse(limb);
+            basis.table(i).inverse_from(limb, plaintext.poly().limb(i));
         });
         let mut poly = Poly::scratch(context.degree(), extended_limbs(context, level));
         for (place, limb) in poly.iter_mut().enumerate() {
             if place <= level {
                 limb.copy_from_slice(plaintext.poly().limb(place));
             } else {
-                extension.lift(&prepared, place - level - 1, limb);
-                basis.table(prime_index(context, level, place)).forward(limb);
+                let fill = |start: usize, part: &mut [u64]| {
+                    extension.lift(&prepared, place - level - 1, start, part);
+                };
+                basis.table(prime_index(context, level, place)).forward_with(limb, fill, |_, _| ());
             }
         }
         Ok(ExtendedPlaintext { poly, level, scale: plaintext.scale() })

@@ -102,8 +102,7 @@ impl<'a> Decomposition<'a> {
             .map(|(group, extensions)| {
                 let extension = &extensions[group.len() - 1];
                 let prepared = extension.prepare(context.degree(), |i, limb| {
-                    limb.copy_from_slice(input.limb(group.start + i));
-                    basis.table(group.start + i).inverse(limb);
+                    basis.table(group.start + i).inverse_from(limb, input.limb(group.start + i));
                 });
                 (group, extension, prepared)
             })
@@ -115,8 +114,8 @@ impl<'a> Decomposition<'a> {
     fn lift(&self, j: usize, t: usize, out: &mut [u64]) {
         let (group, extension, prepared) = &self.digits[j];
         if !group.contains(&t) {
-            extension.lift(prepared, t, out);
-            self.context.basis().table(t).forward(out);
+            let fill = |start: usize, part: &mut [u64]| extension.lift(prepared, t, start, part);
+            self.context.basis().table(t).forward_with(out, fill, |_, _| ());
         }
     }
 
@@ -242,18 +241,24 @@ fn divide(context: &Context, division: &Division, mut poly: Poly<Ntt>, kept: usi
         if from_end <= context.special_count() { basis.len() - from_end } else { kept }
     };
     let remainder = division.extension.prepare(degree, |i, limb| {
-        limb.copy_from_slice(poly.limb(kept + i));
-        basis.table(prime(i)).inverse(limb);
+        basis.table(prime(i)).inverse_from(limb, poly.limb(kept + i));
     });
     poly.truncate(kept);
     let mut lifted = Poly::<Ntt>::scratch(degree, 1);
     let lifted = lifted.limb_mut(0);
     for (i, (limb, inverse)) in poly.iter_mut().zip(&division.inverses).enumerate() {
-        let modulus = basis.modulus(i);
-        division.extension.lift(&remainder, i, lifted);
-        basis.table(i).forward(lifted);
-        kernel::sub_assign(limb, lifted, modulus);
-        kernel::mul_scalar_assign(limb, *inverse, modulus);
+        basis.table(i).forward_with(
+            lifted,
+            |start, part| division.extension.lift(&remainder, i, start, part),
+            |start, part| {
+                kernel::sub_mul_assign(
+                    &mut limb[start..start + part.len()],
+                    part,
+                    *inverse,
+                    basis.modulus(i),
+                );
+            },
+        );
     }
     poly
 }

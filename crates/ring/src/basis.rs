@@ -229,18 +229,28 @@ impl Basis {
         let degree = poly.degree();
         let (mut kept, mut last) = poly.split_last().expect("at least two limbs");
         let last = last.limb_mut(0);
-        last_table.inverse(last);
         let half = last_modulus.value() >> 1;
-        kernel::add_scalar_assign(last, half, last_modulus);
-        let mut lifted = Poly::<Coeff>::zero(degree, 1);
+        last_table.inverse_with(
+            last,
+            |_, _| (),
+            |_, part| kernel::add_scalar_assign(part, half, last_modulus),
+        );
+        let last = &*last;
+        let mut lifted = Poly::<Coeff>::scratch(degree, 1);
         let lifted = lifted.limb_mut(0);
         for ((limb, table), inverse) in kept.iter_mut().zip(tables).zip(inverses) {
             let modulus = table.modulus();
             let half = modulus.reduce(half);
-            kernel::reduce_shifted(lifted, last, half, modulus);
-            table.forward(lifted);
-            kernel::sub_assign(limb, lifted, modulus);
-            kernel::mul_scalar_assign(limb, *inverse, modulus);
+            table.forward_with(
+                lifted,
+                |start, part| {
+                    kernel::reduce_shifted(part, &last[start..start + part.len()], half, modulus);
+                },
+                |start, part| {
+                    let limb = &mut limb[start..start + part.len()];
+                    kernel::sub_mul_assign(limb, part, *inverse, modulus);
+                },
+            );
         }
         kept
     }

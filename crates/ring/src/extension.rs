@@ -89,21 +89,22 @@ impl Extension {
         Prepared(words)
     }
 
-    /// Residues modulo target prime `target`, in [0, q).
+    /// Residues modulo target prime `target`, in [0, q): those of the numbers from place `start` on.
     ///
     /// Cost: a sum of one product for each source prime and one more.
     ///
     /// # Panics
     /// When there is no such target, or it is a source.
-    pub fn lift(&self, prepared: &Prepared, target: usize, out: &mut [u64]) {
+    pub fn lift(&self, prepared: &Prepared, target: usize, start: usize, out: &mut [u64]) {
+        let range = start..start + out.len();
         let Target { modulus, constants } = &self.targets[target];
         assert!(!constants.is_empty(), "a prime that is not extended from");
         if let [source] = &self.moduli[..] {
-            return kernel::lift_centered(out, prepared.0.limb(0), source.value(), modulus);
+            return kernel::lift_centered(out, &prepared.0.limb(0)[range], source.value(), modulus);
         }
         let mut slices = [&[][..]; 64];
         for (slice, limb) in slices.iter_mut().zip(prepared.0.iter()) {
-            *slice = limb;
+            *slice = &limb[range.clone()];
         }
         let slices = &slices[..constants.len()];
         if modulus.bits() > 50 || self.moduli.iter().all(|q| q.bits() <= 50) {
@@ -136,7 +137,7 @@ mod tests {
         let mut out = [0; 16];
         (0..targets.len())
             .map(|t| {
-                extension.lift(&prepared, t, &mut out);
+                extension.lift(&prepared, t, 0, &mut out);
                 i128::from(out[3])
             })
             .collect()

@@ -332,6 +332,10 @@ dispatch! {
     peel(a: &mut [u64], digits: &[u64], from: u64, scalar: Shoup; modulus)
 }
 dispatch! {
+    /// a = (a - b) constant. In [0, q), out [0, q).
+    sub_mul_assign(a: &mut [u64], b: &[u64], scalar: Shoup; modulus)
+}
+dispatch! {
     /// out = a mod q, for signed a. Out [0, q).
     reduce_signed(out: &mut [u64], a: &[i64]; modulus)
 }
@@ -516,6 +520,7 @@ mod tests {
                     with(&|x| reduce_shifted::at(level, x, &wide, constant, &modulus)),
                     with(&|x| lift_centered::at(level, x, &digits, from, &modulus)),
                     with(&|x| peel::at(level, x, &digits, from, scalar, &modulus)),
+                    with(&|x| sub_mul_assign::at(level, x, &b, scalar, &modulus)),
                     with(&|x| reduce_signed::at(level, x, &signed, &modulus)),
                 ]
             };

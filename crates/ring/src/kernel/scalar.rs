@@ -167,6 +167,13 @@ pub fn peel(a: &mut [u64], digits: &[u64], from: u64, scalar: Shoup, modulus: &M
     }
 }
 
+/// a = (a - b) constant. In [0, q), out [0, q).
+pub fn sub_mul_assign(a: &mut [u64], b: &[u64], scalar: Shoup, modulus: &Modulus) {
+    for (x, y) in a.iter_mut().zip(b) {
+        *x = scalar.mul(modulus.sub(*x, *y), modulus.value());
+    }
+}
+
 /// out = a mod q, for signed a. Out [0, q).
 pub fn reduce_signed(out: &mut [u64], a: &[i64], modulus: &Modulus) {
     for (o, x) in out.iter_mut().zip(a) {

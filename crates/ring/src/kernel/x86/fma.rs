@@ -371,6 +371,16 @@ pub(in crate::kernel) fn mul_scalar_assign(a: &mut [u64], scalar: Shoup, modulus
 }
 
 #[target_feature(enable = "avx2,fma")]
+pub(in crate::kernel) fn sub_mul_assign(a: &mut [u64], b: &[u64], scalar: Shoup, modulus: &Modulus) {
+    let (p, root) = (Prime::new(modulus), prepared(scalar, modulus));
+    let ((xs, x_rest), (ys, y_rest)) = (a.as_chunks_mut::<4>(), b.as_chunks::<4>());
+    for (x, y) in xs.iter_mut().zip(ys) {
+        store(x, p.canonical(p.mul_prepared(_mm256_sub_pd(load(x), load(y)), root)));
+    }
+    scalar::sub_mul_assign(x_rest, y_rest, scalar, modulus);
+}
+
+#[target_feature(enable = "avx2,fma")]
 pub(in crate::kernel) fn mul_scalar_add_assign(out: &mut [u64], a: &[u64], scalar: Shoup, modulus: &Modulus) {
     let (p, root) = (Prime::new(modulus), prepared(scalar, modulus));
     let ((os, o_rest), (xs, x_rest)) = (out.as_chunks_mut::<4>(), a.as_chunks::<4>());

@@ -203,6 +203,19 @@ macro_rules! loops {
         }
 
         #[target_feature(enable = $features)]
+        pub(in crate::kernel) fn sub_mul_assign(a: &mut [u64], b: &[u64], scalar: Shoup, modulus: &Modulus) {
+            let p = Prime::new(modulus);
+            let (w, quotient) = (splat(scalar.value), splat(arithmetic::quotient(scalar.quotient)));
+            let (xs, x_rest) = a.as_chunks_mut::<8>();
+            let (ys, y_rest) = b.as_chunks::<8>();
+            for (x, y) in xs.iter_mut().zip(ys) {
+                let difference = _mm512_sub_epi64(_mm512_add_epi64(load(x), p.q), load(y));
+                store(x, arithmetic::settle(arithmetic::mul_bounded(difference, w, quotient, &p), &p));
+            }
+            scalar::sub_mul_assign(x_rest, y_rest, scalar, modulus);
+        }
+
+        #[target_feature(enable = $features)]
         pub(in crate::kernel) fn reduce_signed(out: &mut [u64], a: &[i64], modulus: &Modulus) {
             let p = Prime::new(modulus);
             let (os, o_rest) = out.as_chunks_mut::<8>();
