@@ -17,6 +17,7 @@
     expect(unsafe_code, reason = "calls into target-feature functions after detection")
 )]
 
+pub mod draw;
 pub mod fft;
 pub mod scalar;
 pub mod sums;
@@ -339,7 +340,8 @@ dispatch! {
     /// out = a mod q, for signed a. Out [0, q).
     reduce_signed(out: &mut [u64], a: &[i64]; modulus)
 }
-pub use scalar::{neg_assign, reduce_small};
+pub use draw::wide::reduce_small;
+pub use scalar::neg_assign;
 
 /// One loop over doubles: the same source for the portable and for the wide registers.
 macro_rules! doubles {

@@ -8,6 +8,7 @@ use chacha20::cipher::{KeyIvInit, StreamCipher};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::Modulus;
+use crate::kernel::draw::{BLOCK, BLOCK_WORDS, ETA, wide as draw};
 
 /// Purpose of a stream: the first four bytes of its nonce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -106,75 +107,86 @@ fn wipe_stack() {
 ///
 /// This is the normative expansion of `hei/1` seeds (with [`Domain::Mask`]). Accepts more than half of the words.
 pub fn uniform(stream: &mut Stream, modulus: &Modulus, out: &mut [u64]) {
+    const AT_ONCE: usize = 64;
     let (mask, q) = (u64::MAX >> (64 - modulus.bits()), modulus.value());
     let mut filled = 0;
     while filled < out.len() {
         let words = stream.words();
-        let mut used = 0;
-        for bytes in words {
-            if filled == out.len() {
-                break;
+        let count = words.len().min(AT_ONCE).min(out.len() - filled);
+        let (words, mut largest) = (&words[..count], 0);
+        // Primes lie close to a power of two, so nearly always all words of a stretch are kept.
+        draw::masked(&mut out[filled..filled + count], words, mask, &mut largest);
+        if largest < q {
+            filled += count;
+        } else {
+            for bytes in words {
+                // Written in any case, kept when below the prime: no branch to predict.
+                let word = u64::from_le_bytes(*bytes) & mask;
+                out[filled] = word;
+                filled += usize::from(word < q);
             }
-            used += 8;
-            let word = u64::from_le_bytes(*bytes) & mask;
-            // Written in any case, kept when below the prime: no branch to predict.
-            out[filled] = word;
-            filled += usize::from(word < q);
         }
-        stream.position += used;
+        stream.position += 8 * count;
     }
 }
 
 /// Coins per side of the centered binomial error.
-pub const ERROR_ETA: u32 = 21;
+pub const ERROR_ETA: u32 = ETA;
 
 /// Standard deviation of the error: sqrt(eta / 2) = sqrt(10.5).
 pub const ERROR_STD: f64 = 3.240_370_349_203_93;
 
-/// Centered binomial errors in [-21, 21]: 21 coins minus 21 coins from six bytes, as SEAL draws them. No branch
-/// depends on a value.
+/// Centered binomial errors in [-21, 21]: 21 coins minus 21 coins from six bytes. No branch and no address depends on a value.
 pub fn error(stream: &mut Stream, out: &mut [i8]) {
-    const COINS: u64 = (1 << ERROR_ETA) - 1;
-    let draw = |bytes: &[u8; 6]| {
-        let [a, b, c, d, e, f] = *bytes;
-        let coins = u64::from_le_bytes([a, b, c, 0, d, e, f, 0]);
-        let (plus, minus) = (coins & COINS, coins >> 32 & COINS);
-        plus.count_ones() as i8 - minus.count_ones() as i8
-    };
-    let mut filled = 0;
-    while filled < out.len() {
-        let bytes: [u8; 1536] = stream.take();
-        for (e, six) in out[filled..].iter_mut().zip(bytes.as_chunks::<6>().0) {
-            *e = draw(six);
+    let mut words = Zeroizing::new([0u64; BLOCK_WORDS]);
+    let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
+    let mut draw = |block: &mut [i8; BLOCK]| {
+        let bytes = Zeroizing::new(stream.take::<{ 8 * BLOCK_WORDS }>());
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u64::from_le_bytes(*bytes);
         }
-        filled += 256;
+        draw::binomial(block, &words);
+    };
+    for block in blocks {
+        draw(block);
+    }
+    if !rest.is_empty() {
+        let mut block = Zeroizing::new([0; BLOCK]);
+        draw(&mut block);
+        rest.copy_from_slice(&block[..rest.len()]);
     }
 }
 
-/// Uniform ternary coefficients in {-1, 0, 1} from bytes below 255. How many bytes are dropped says nothing about those
-/// that are kept, and the reduction is a multiplication.
+/// Uniform ternary coefficients in {-1, 0, 1} from bytes below 255. How many bytes are dropped, and where in the stream, says
+/// nothing about those that are kept, and the reduction is a multiplication.
 pub fn ternary(stream: &mut Stream, out: &mut [i8]) {
     accept(stream, out);
-    for x in out {
-        // floor(byte / 3) for byte < 256 is (byte · 171) >> 9.
-        let byte = u32::from(*x as u8);
-        *x = (byte - 3 * ((byte * 171) >> 9)) as i8 - 1;
-    }
+    draw::thirds(out);
 }
 
 /// The next bytes below 255. On its own, and not inlined, because it is the one place where time depends on a secret's
 /// stream: the constant-time checks know it by its name and let nothing else pass.
 #[inline(never)]
 fn accept(stream: &mut Stream, out: &mut [i8]) {
+    const AT_ONCE: usize = 64;
     let mut filled = 0;
     while filled < out.len() {
-        for byte in stream.take::<256>() {
+        let bytes = Zeroizing::new(stream.take::<AT_ONCE>());
+        let count = AT_ONCE.min(out.len() - filled);
+        for (out, byte) in out[filled..filled + count].iter_mut().zip(bytes.iter()) {
+            *out = *byte as i8;
+        }
+        if bytes.iter().fold(0, |most, byte| *byte.max(&most)) < 255 {
+            filled += count;
+            continue;
+        }
+        for byte in bytes.iter() {
             if filled == out.len() {
                 break;
             }
             // Written in any case, kept when below 255.
-            out[filled] = byte as i8;
-            filled += usize::from(byte < 255);
+            out[filled] = *byte as i8;
+            filled += usize::from(*byte < 255);
         }
     }
 }

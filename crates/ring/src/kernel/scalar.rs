@@ -181,15 +181,6 @@ pub fn reduce_signed(out: &mut [u64], a: &[i64], modulus: &Modulus) {
     }
 }
 
-/// out = a mod q, for signed a below q in size. Out [0, q).
-pub fn reduce_small(out: &mut [u64], a: &[i8], modulus: &Modulus) {
-    let q = modulus.value();
-    for (o, x) in out.iter_mut().zip(a) {
-        let x = i64::from(*x);
-        *o = (x as u64).wrapping_add(q & (x >> 63) as u64);
-    }
-}
-
 /// out = sum of words times constants. Words below 2^61, at most 63 terms. Out [0, q).
 pub fn combine(out: &mut [u64], words: &[&[u64]], constants: &[Shoup], modulus: &Modulus) {
     for (i, o) in out.iter_mut().enumerate() {

@@ -217,6 +217,13 @@ pub(super) mod fused {
         fold(mask(_mm512_sub_epi64(x, low(high(x, p.ratio52), p.q))), p.q)
     }
 
+    /// A word below 2^52 to [0, q).
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(in super::super) fn reduce_narrow(x: __m512i, p: &Prime) -> __m512i {
+        reduce_lazy(x, p)
+    }
+
     /// Any word to [0, q).
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq")]
@@ -343,6 +350,13 @@ pub(super) mod halves {
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq")]
     pub(in super::super) fn reduce_lazy(x: __m512i, p: &Prime) -> __m512i {
+        reduce(x, p)
+    }
+
+    /// A word below 2^52 to [0, q).
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq")]
+    pub(in super::super) fn reduce_narrow(x: __m512i, p: &Prime) -> __m512i {
         reduce(x, p)
     }
 

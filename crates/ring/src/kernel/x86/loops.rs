@@ -145,6 +145,19 @@ macro_rules! loops {
 
         #[target_feature(enable = $features)]
         pub(in crate::kernel) fn lift_centered(out: &mut [u64], a: &[u64], from: u64, modulus: &Modulus) {
+            // Residues below the prime are residues as they are.
+            if from < modulus.value() {
+                lift_reduced::<0>(out, a, from, modulus);
+            } else if from < 1 << 50 {
+                lift_reduced::<1>(out, a, from, modulus);
+            } else {
+                lift_reduced::<2>(out, a, from, modulus);
+            }
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn lift_reduced<const SIZE: u32>(out: &mut [u64], a: &[u64], from: u64, modulus: &Modulus) {
             let p = Prime::new(modulus);
             let (half, wrap) = (splat(from >> 1), splat(modulus.reduce(from)));
             let (os, o_rest) = out.as_chunks_mut::<8>();
@@ -152,7 +165,11 @@ macro_rules! loops {
             for (o, x) in os.iter_mut().zip(xs) {
                 let word = load(x);
                 let over = _mm512_cmpgt_epu64_mask(word, half);
-                let reduced = arithmetic::reduce(word, &p);
+                let reduced = match SIZE {
+                    0 => word,
+                    1 => arithmetic::reduce_narrow(word, &p),
+                    _ => arithmetic::reduce(word, &p),
+                };
                 let difference = _mm512_mask_sub_epi64(reduced, over, reduced, wrap);
                 store(o, _mm512_min_epu64(difference, _mm512_add_epi64(difference, p.q)));
             }
