@@ -216,7 +216,7 @@ fn extend_to_another_prime(basis: &Basis, coefficients: &Poly<Coeff>) {
     let fill = |i: usize, limb: &mut [u64]| limb.copy_from_slice(coefficients.limb(i));
     let mut out = vec![0; degree];
     let one = Extension::new(&[first], [&last]);
-    one.lift(&one.prepare(degree, fill), 0, &mut out);
+    one.lift(&one.prepare(degree, fill), 0, 0, &mut out);
     let center = |x: i128, q: i128| if x > q / 2 { x - q } else { x };
     for (word, x) in out.iter().zip(coefficients.limb(0)) {
         assert_eq!(i128::from(*word), center(i128::from(*x), q0).rem_euclid(q1), "from one prime");
@@ -225,7 +225,7 @@ fn extend_to_another_prime(basis: &Basis, coefficients: &Poly<Coeff>) {
     let other = hei_ring::prime::chain_primes(degree, &[35]).expect("there are such primes")[0];
     let other = Modulus::new(other).expect("a prime");
     let two = Extension::new(&[first, last], [&other]);
-    two.lift(&two.prepare(degree, fill), 0, &mut out);
+    two.lift(&two.prepare(degree, fill), 0, 0, &mut out);
     let inverse = i128::from(first.inv(first.reduce(last.value())));
     let product = q0 * q1;
     for (i, word) in out.iter().enumerate() {
