@@ -157,8 +157,8 @@ pub fn error(stream: &mut Stream, out: &mut [i8]) {
     }
 }
 
-/// Uniform ternary coefficients in {-1, 0, 1} from bytes below 255. How many bytes are dropped, and where in the stream, says
-/// nothing about those that are kept, and the reduction is a multiplication.
+/// Uniform ternary coefficients in {-1, 0, 1} from bytes below 255. How many bytes are dropped says nothing about those
+/// that are kept, and the reduction is a multiplication.
 pub fn ternary(stream: &mut Stream, out: &mut [i8]) {
     accept(stream, out);
     draw::thirds(out);
@@ -168,25 +168,15 @@ pub fn ternary(stream: &mut Stream, out: &mut [i8]) {
 /// stream: the constant-time checks know it by its name and let nothing else pass.
 #[inline(never)]
 fn accept(stream: &mut Stream, out: &mut [i8]) {
-    const AT_ONCE: usize = 64;
     let mut filled = 0;
     while filled < out.len() {
-        let bytes = Zeroizing::new(stream.take::<AT_ONCE>());
-        let count = AT_ONCE.min(out.len() - filled);
-        for (out, byte) in out[filled..filled + count].iter_mut().zip(bytes.iter()) {
-            *out = *byte as i8;
-        }
-        if bytes.iter().fold(0, |most, byte| *byte.max(&most)) < 255 {
-            filled += count;
-            continue;
-        }
-        for byte in bytes.iter() {
+        for byte in stream.take::<256>() {
             if filled == out.len() {
                 break;
             }
             // Written in any case, kept when below 255.
-            out[filled] = *byte as i8;
-            filled += usize::from(*byte < 255);
+            out[filled] = byte as i8;
+            filled += usize::from(byte < 255);
         }
     }
 }
