@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use hei_protocol::messages::{Extension, ServerName, Service, to_json};
 use hei_protocol::{JobId, LimitName, Problem, ProblemCode};
-use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use budget::Budget;
 pub(crate) use budget::{BodyShare, NoShare};
 pub(crate) use submit::{Accepted, Submission};
 
@@ -24,6 +25,7 @@ use crate::backend::Backend;
 use crate::cancel::Cancellations;
 use crate::compute::{Compute, ComputeError, Lane};
 use crate::config::ServerConfig;
+use crate::fair;
 use crate::id::{IdempotencyKey, Tenant};
 use crate::keys::KeyStore;
 use crate::metrics::{Metrics, Reading};
@@ -58,15 +60,13 @@ pub(crate) struct App {
     config: ServerConfig,
     registry: Registry,
     workshop: Arc<Workshop>,
-    queue: StdMutex<Option<mpsc::Sender<Task>>>,
-    /// The workers' end of the queue, kept so that jobs can be accepted where none works.
-    _queued: Arc<Mutex<mpsc::Receiver<Task>>>,
+    queue: StdMutex<Option<fair::Sender<Task>>>,
     workers: Mutex<JoinSet<()>>,
     auth: Auth,
     quotas: Quotas,
     keys: Arc<dyn KeyStore>,
-    key_budget: Arc<Semaphore>,
-    body_budget: Arc<Semaphore>,
+    key_budget: Budget,
+    body_budget: Budget,
     input_budget: Arc<Semaphore>,
     waiters: StdMutex<HashMap<Tenant, u32>>,
     draining: AtomicBool,
@@ -90,8 +90,11 @@ impl App {
         let quotas = Quotas::new(&config.quotas, !auth.is_development(), Arc::clone(&config.clock));
         let limits = &config.limits;
         let seconds = Duration::from_secs;
-        let extensions: &[Extension] =
-            if config.plain_inference { &[Extension::PlainInference] } else { &[] };
+        let extensions: &[Extension] = if config.plain_inference {
+            &[Extension::PlainInference, Extension::Sse]
+        } else {
+            &[Extension::Sse]
+        };
         let server = ServerName { name: "hei".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
         let service = Document::new(to_json(&Service::new(limits.clone(), extensions, Some(server))));
         let threads = match config.compute_threads {
@@ -118,21 +121,20 @@ impl App {
             cancellations: Cancellations::default(),
             max_run: seconds(limits.max_run_seconds),
         });
-        let (sender, receiver) = mpsc::channel(config.capacity.queued_jobs.max(1));
-        let receiver = Arc::new(Mutex::new(receiver));
+        let (sender, receiver) = fair::queue(config.capacity.queued_jobs);
+        let receiver = Arc::new(receiver);
         let mut workers = JoinSet::new();
         for _ in 0..workers_wanted {
             workers.spawn(worker::work(Arc::clone(&workshop), Arc::clone(&receiver)));
         }
-        let key_budget = budget(config.capacity.stored_key_bytes);
-        let body_budget = budget(config.capacity.buffered_body_bytes);
+        let key_budget = Budget::new(budget(config.capacity.stored_key_bytes));
+        let body_budget = Budget::new(budget(config.capacity.buffered_body_bytes));
         let input_budget = budget(config.capacity.queued_input_bytes);
         let app = Arc::new(Self {
             config,
             registry,
             workshop,
             queue: StdMutex::new(Some(sender)),
-            _queued: receiver,
             workers: Mutex::new(workers),
             auth,
             quotas,
@@ -214,9 +216,9 @@ impl App {
             threads: compute.threads(),
             busy: compute.busy(),
             waiting: [Lane::Validate, Lane::Evaluate].map(|lane| (lane, compute.waiting(lane))),
-            bodies: in_use(&self.body_budget, capacity.buffered_body_bytes),
+            bodies: in_use(self.body_budget.all(), capacity.buffered_body_bytes),
             inputs: in_use(&self.input_budget, capacity.queued_input_bytes),
-            keys: in_use(&self.key_budget, capacity.stored_key_bytes),
+            keys: in_use(self.key_budget.all(), capacity.stored_key_bytes),
         })
     }
 
@@ -260,8 +262,13 @@ impl App {
     }
 
     /// The first step of a body's share of the memory; the share grows as the body arrives.
-    pub(crate) async fn admit_body(&self, declared: Option<u64>) -> Result<BodyShare, Problem> {
-        match BodyShare::first(&self.body_budget, declared, self.config.capacity.admission_wait).await {
+    pub(crate) async fn admit_body(
+        &self,
+        tenant: &Tenant,
+        declared: Option<u64>,
+    ) -> Result<BodyShare, Problem> {
+        let budget = self.body_budget.of(tenant);
+        match BodyShare::first(budget, declared, self.config.capacity.admission_wait).await {
             Ok(share) => Ok(share),
             Err(NoShare) => Err(self.queue_full().await),
         }
@@ -291,14 +298,14 @@ impl App {
 
     /// Whether the queue and the store have room for a job of anybody's.
     pub(crate) async fn check_capacity(&self) -> Result<(), Problem> {
-        let queue = crate::locked(&self.queue).as_ref().map_or(0, mpsc::Sender::capacity);
+        let queue = crate::locked(&self.queue).as_ref().map_or(0, fair::Sender::capacity);
         if queue == 0 {
             return Err(Problem::new(ProblemCode::NotReady).with_retry_after(self.retry_after().await));
         }
         let Ok(anybody) = Tenant::from_header(None) else { return Ok(()) };
         match self.store().room(&anybody).await {
             // One tenant's share says nothing about the others'.
-            Ok(()) | Err(StoreError::NoRoom(NoRoom::Tenant { .. })) => Ok(()),
+            Ok(()) | Err(StoreError::NoRoom(NoRoom::Tenant { .. } | NoRoom::Share { .. })) => Ok(()),
             Err(StoreError::NoRoom(NoRoom::Full { retry_after })) => {
                 Err(Problem::new(ProblemCode::NotReady).with_retry_after(whole_seconds(retry_after)))
             }
@@ -345,12 +352,13 @@ impl App {
         }
     }
 
-    /// Runs CPU-bound work for a request on the compute pool.
+    /// Runs CPU-bound work for a request on the compute pool; tenants take turns.
     pub(crate) async fn compute<T: Send + 'static>(
         &self,
+        tenant: &Tenant,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        match self.workshop.compute.run(Lane::Validate, work).await {
+        match self.workshop.compute.run_for(Lane::Validate, Some(tenant.clone()), work).await {
             Ok(value) => Ok(value),
             Err(error) => {
                 tracing::error!(%error, "work for a request did not finish");
@@ -377,6 +385,9 @@ impl App {
                     .with_violated_policies(vec!["active-jobs"])
                     .with_retry_after(self.retry_after().await)
             }
+            StoreError::NoRoom(NoRoom::Share { retry_after }) => Problem::new(ProblemCode::RateLimited)
+                .with_violated_policies(vec!["stored-jobs"])
+                .with_retry_after(whole_seconds(retry_after)),
             StoreError::NoRoom(NoRoom::Full { retry_after }) => {
                 Problem::new(ProblemCode::QueueFull).with_retry_after(whole_seconds(retry_after))
             }

@@ -2,13 +2,15 @@
 //! network. Work is queued in two bounded lanes served in turn, so a flood of requests to validate cannot starve
 //! the jobs that were already accepted, nor the other way round. A panic ends one piece of work, never a thread.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
+
+use crate::fair::Rounds;
+use crate::id::Tenant;
 
 /// Which queue a piece of work waits in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +41,14 @@ pub enum ComputeError {
 type Work = Box<dyn FnOnce() + Send>;
 
 struct Queues {
-    validate: VecDeque<Work>,
-    evaluate: VecDeque<Work>,
+    validate: Rounds<Option<Tenant>, Work>,
+    evaluate: Rounds<Option<Tenant>, Work>,
     turn: Lane,
     closed: bool,
 }
 
 impl Queues {
-    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Work> {
+    fn lane(&mut self, lane: Lane) -> &mut Rounds<Option<Tenant>, Work> {
         match lane {
             Lane::Validate => &mut self.validate,
             Lane::Evaluate => &mut self.evaluate,
@@ -59,7 +61,7 @@ impl Queues {
             Lane::Validate => [Lane::Validate, Lane::Evaluate],
             Lane::Evaluate => [Lane::Evaluate, Lane::Validate],
         };
-        let (served, work) = lanes.into_iter().find_map(|lane| Some((lane, self.lane(lane).pop_front()?)))?;
+        let (served, work) = lanes.into_iter().find_map(|lane| Some((lane, self.lane(lane).pop()?)))?;
         self.turn = match served {
             Lane::Validate => Lane::Evaluate,
             Lane::Evaluate => Lane::Validate,
@@ -88,8 +90,8 @@ impl Compute {
     /// When the operating system refuses a thread.
     pub fn start(threads: usize, lane_capacity: usize) -> std::io::Result<Self> {
         let queues = Queues {
-            validate: VecDeque::new(),
-            evaluate: VecDeque::new(),
+            validate: Rounds::default(),
+            evaluate: Rounds::default(),
             turn: Lane::Evaluate,
             closed: false,
         };
@@ -136,6 +138,19 @@ impl Compute {
         lane: Lane,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ComputeError> {
+        self.run_for(lane, None, work).await
+    }
+
+    /// [`Self::run`] for a tenant: within a lane, tenants take turns.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_for<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        tenant: Option<Tenant>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ComputeError> {
         let (sender, receiver) = oneshot::channel();
         {
             let mut queues = crate::locked(&self.shared.queues);
@@ -146,11 +161,12 @@ impl Compute {
             if queue.len() >= self.shared.lane_capacity {
                 return Err(ComputeError::LaneFull { waiting: queue.len() });
             }
-            queue.push_back(Box::new(move || {
+            let work = Box::new(move || {
                 let done = catch_unwind(AssertUnwindSafe(work)).map_err(|_| ComputeError::Panicked);
                 // The caller may have gone away; then nobody wants the value.
                 drop(sender.send(done));
-            }));
+            });
+            queue.push(tenant, work);
         }
         self.shared.work_arrived.notify_one();
         receiver.await.unwrap_or(Err(ComputeError::ShuttingDown))

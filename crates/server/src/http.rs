@@ -4,6 +4,7 @@ mod answer;
 mod artifacts;
 mod body;
 mod card;
+mod events;
 mod exchange;
 mod health;
 mod infer;
@@ -47,6 +48,7 @@ enum Operation {
     InferPlain,
     Job,
     JobDelete,
+    JobEvents,
     JobResult,
     Keys,
     KeyPut,
@@ -57,7 +59,7 @@ enum Operation {
 }
 
 /// Every route, as `spec/openapi.yaml` has it. `HEAD` goes with every `GET`.
-const ROUTES: [(&str, &str, Operation); 16] = [
+const ROUTES: [(&str, &str, Operation); 17] = [
     ("GET", "/health", Operation::Health),
     ("GET", "/health/ready", Operation::Ready),
     ("GET", "/service", Operation::Service),
@@ -67,6 +69,7 @@ const ROUTES: [(&str, &str, Operation); 16] = [
     ("POST", "/infer/plain", Operation::InferPlain),
     ("GET", "/jobs/{job_id}", Operation::Job),
     ("DELETE", "/jobs/{job_id}", Operation::JobDelete),
+    ("GET", "/jobs/{job_id}/events", Operation::JobEvents),
     ("GET", "/jobs/{job_id}/result", Operation::JobResult),
     ("GET", "/keys", Operation::Keys),
     ("PUT", "/keys/{key_id}", Operation::KeyPut),
@@ -93,6 +96,7 @@ fn handler(operation: Operation) -> MethodRouter<Arc<App>> {
         Operation::InferPlain => post(plain::plain),
         Operation::Job => get(job::job),
         Operation::JobDelete => delete(job::delete),
+        Operation::JobEvents => get(events::events),
         Operation::JobResult => get(result::result),
         Operation::Keys => get(keys::keys),
         Operation::KeyPut => put(keys::put),

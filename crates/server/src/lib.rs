@@ -17,6 +17,7 @@ mod cancel;
 pub mod clock;
 pub mod compute;
 pub mod config;
+mod fair;
 mod http;
 pub mod id;
 pub mod keys;

@@ -164,6 +164,14 @@ pub enum NoRoom {
         /// Unfinished jobs.
         active: u32,
     },
+    /// The store is nearly full, and the tenant has its share of it.
+    #[error(
+        "the tenant keeps its share of a store that is nearly full; delete jobs, or wait {retry_after:?}"
+    )]
+    Share {
+        /// When the oldest record expires.
+        retry_after: Duration,
+    },
     /// The store holds as much as it may.
     #[error("the store is full; the next job expires in {retry_after:?}")]
     Full {

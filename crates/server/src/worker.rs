@@ -9,10 +9,12 @@ use hei_circuit::{CircuitError, Inputs, Output};
 use hei_protocol::{JobErrorCode, JobId};
 use hei_wire::Format;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::cancel::{Cancellations, Stop};
 use crate::compute::{Compute, Lane};
+use crate::fair;
+use crate::id::Tenant;
 use crate::keys::PinnedKey;
 use crate::metrics::Metrics;
 use crate::registry::Offer;
@@ -25,6 +27,8 @@ const ROOM_PAUSE: Duration = Duration::from_secs(1);
 
 /// An accepted job with everything its evaluation needs.
 pub(crate) struct Task {
+    /// Whose it is.
+    pub(crate) tenant: Tenant,
     pub(crate) lease: Lease,
     pub(crate) offer: Arc<Offer>,
     pub(crate) batch: usize,
@@ -78,13 +82,13 @@ pub(crate) struct Workshop {
 }
 
 /// One worker's life: until the queue is closed and empty.
-pub(crate) async fn work(workshop: Arc<Workshop>, queue: Arc<Mutex<mpsc::Receiver<Task>>>) {
+pub(crate) async fn work(workshop: Arc<Workshop>, queue: Arc<fair::Receiver<Task>>) {
     loop {
-        let Some(mut task) = queue.lock().await.recv().await else { return };
-        let (lease, deadline) = (task.lease, task.deadline);
+        let Some(mut task) = queue.recv().await else { return };
+        let (lease, deadline, owner) = (task.lease, task.deadline, task.tenant.clone());
         let slot = task.slot.take();
         let running = Arc::clone(&workshop);
-        workshop.perform(lease, deadline, move |limit| run(&running, task, limit)).await;
+        workshop.perform(owner, lease, deadline, move |limit| run(&running, task, limit)).await;
         drop(slot);
     }
 }
@@ -123,6 +127,7 @@ impl Workshop {
     /// Takes a job from queued to terminal, whatever its evaluation does.
     pub(crate) async fn perform(
         &self,
+        owner: Tenant,
         lease: Lease,
         deadline: Option<Instant>,
         evaluation: impl FnOnce(&Limit) -> Result<Bytes, JobErrorCode> + Send + 'static,
@@ -130,7 +135,7 @@ impl Workshop {
         let id = lease.id;
         let evaluating = self.cancellations.enter(id);
         let stop = evaluating.stop();
-        let outcome = match self.evaluate(lease, deadline, stop.clone(), evaluation).await {
+        let outcome = match self.evaluate(owner, lease, deadline, stop.clone(), evaluation).await {
             Ok(result) => Outcome::Completed { digest: Sha256::digest(&result).into(), result },
             Err(_) if stop.is_raised() => {
                 tracing::info!(job = %id, "the job was deleted, or is in other hands");
@@ -166,6 +171,7 @@ impl Workshop {
 
     async fn evaluate(
         &self,
+        owner: Tenant,
         lease: Lease,
         deadline: Option<Instant>,
         stop: Stop,
@@ -185,7 +191,7 @@ impl Workshop {
         self.metrics.stored("start", started.elapsed());
         let max_run = self.max_run;
         // Time in line is no time of the evaluation's.
-        let evaluated = self.compute.run(Lane::Evaluate, move || {
+        let evaluated = self.compute.run_for(Lane::Evaluate, Some(owner), move || {
             let begun = Instant::now();
             let limit = begun + max_run;
             let limit = Limit { deadline: deadline.map_or(limit, |deadline| deadline.min(limit)), stop };

@@ -11,6 +11,8 @@ use crate::version::API_VERSION;
 pub enum Extension {
     /// `POST /infer/plain` is served.
     PlainInference,
+    /// `GET /jobs/{job_id}/events` is served.
+    Sse,
 }
 
 impl Extension {
@@ -18,6 +20,7 @@ impl Extension {
     pub fn as_str(self) -> &'static str {
         match self {
             Extension::PlainInference => "plain-inference",
+            Extension::Sse => "sse",
         }
     }
 }

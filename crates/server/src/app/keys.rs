@@ -77,8 +77,13 @@ impl App {
     }
 
     /// The first step of a share of the memory for keys.
-    pub(crate) async fn admit_key(&self, declared: Option<u64>) -> Result<BodyShare, Problem> {
-        match BodyShare::first(&self.key_budget, declared, self.config.capacity.admission_wait).await {
+    pub(crate) async fn admit_key(
+        &self,
+        tenant: &Tenant,
+        declared: Option<u64>,
+    ) -> Result<BodyShare, Problem> {
+        let budget = self.key_budget.of(tenant);
+        match BodyShare::first(budget, declared, self.config.capacity.admission_wait).await {
             Ok(share) => Ok(share),
             Err(NoShare) => Err(self.queue_full().await),
         }
@@ -96,7 +101,7 @@ impl App {
     ) -> Result<(KeyRecord, bool), Problem> {
         let registry = self.registry.clone();
         let size = body.len();
-        let checked = self.compute(move || {
+        let checked = self.compute(tenant, move || {
             let mut body = body;
             let shapes = registry.key_shapes();
             let checked = refuse_secret(&body).and_then(|()| {

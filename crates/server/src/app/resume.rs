@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use hei_circuit::Inputs;
 use hei_protocol::JobErrorCode;
 use hei_wire::Format;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::submit::{assemble, rows};
 use super::{App, units};
 use crate::clock::{elapsed, later};
 use crate::compute::{ComputeError, Lane};
+use crate::fair;
 use crate::registry::Offer;
 use crate::store::{Outcome, StoreError, Taken};
 use crate::worker::Task;
@@ -142,20 +143,24 @@ impl App {
         if offer.facts().parameters.params_id != *facts.params_id {
             return Err(Lost::Model);
         }
+        let deadline = kept.deadline_seconds.and_then(|seconds| {
+            let wait =
+                elapsed(self.config.clock.now(), later(facts.created_at, Duration::from_secs(seconds)));
+            // It may wait long for memory and for its place: it fails at its deadline like one that is new.
+            self.workshop.fail_after(wait, lease.id);
+            Instant::now().checked_add(wait)
+        });
+        let owner = Some(facts.tenant.clone());
         let batch = rows(facts.batch_size);
         let share = self.share_of_inputs(offer.input_bytes(batch)).await.ok_or(Lost::Stopping)?;
         let place = self.place_in_line().await.ok_or(Lost::Stopping)?;
-        let deadline = kept.deadline_seconds.and_then(|seconds| {
-            let end = later(facts.created_at, Duration::from_secs(seconds));
-            Instant::now().checked_add(elapsed(self.config.clock.now(), end))
-        });
         let (offer, payloads) = (offer, kept.payloads);
         let decoding = Arc::clone(&offer);
         let payloads = Arc::new(payloads);
         let decoded = loop {
             let (decoding, payloads) = (Arc::clone(&decoding), Arc::clone(&payloads));
             let work = move || decode(&decoding, batch, payloads.to_vec());
-            match self.workshop.compute.run(Lane::Validate, work).await {
+            match self.workshop.compute.run_for(Lane::Validate, owner.clone(), work).await {
                 Err(ComputeError::LaneFull { .. }) => tokio::time::sleep(LANE_PAUSE).await,
                 Err(ComputeError::ShuttingDown) => return Err(Lost::Stopping),
                 Err(ComputeError::Panicked) => break None,
@@ -163,19 +168,23 @@ impl App {
             }
         };
         let (format, inputs) = decoded.ok_or(Lost::Unreadable)?;
-        place.send(Task {
-            lease,
-            offer,
-            batch,
-            inputs,
-            format,
-            key,
-            deadline,
-            share,
-            slot: Some(slot),
-            accepted: Instant::now(),
-            trace: None,
-        });
+        place.send(
+            facts.tenant.clone(),
+            Task {
+                tenant: facts.tenant.clone(),
+                lease,
+                offer,
+                batch,
+                inputs,
+                format,
+                key,
+                deadline,
+                share,
+                slot: Some(slot),
+                accepted: Instant::now(),
+                trace: None,
+            },
+        );
         Ok(())
     }
 
@@ -186,7 +195,7 @@ impl App {
     }
 
     /// A place in the queue, however long that takes; none when the server stops.
-    async fn place_in_line(&self) -> Option<mpsc::OwnedPermit<Task>> {
+    async fn place_in_line(&self) -> Option<fair::Place<Task>> {
         let sender = crate::locked(&self.queue).clone()?;
         sender.reserve_owned().await.ok()
     }

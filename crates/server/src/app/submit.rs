@@ -13,11 +13,11 @@ use hei_protocol::problem::{IncompatibleReason, InvalidReason};
 use hei_protocol::{Encoding, JobId, KeyId, LimitName, Problem, ProblemCode, Timestamp};
 use hei_wire::{DecodeError, Format, Incompatible, Input, InputError, KeyShape, Reason, Shape};
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
 
 use super::resume::KeptInput;
 use super::{App, BodyShare, whole_seconds};
 use crate::clock::later;
+use crate::fair;
 use crate::id::{IdempotencyKey, InvalidIdempotencyKey, Tenant, random_octets};
 use crate::keys::PinnedKey;
 use crate::quota::Policy;
@@ -84,7 +84,7 @@ impl App {
             None => return self.submit_fresh(&tenant, format, body, header_version, None, trace).await,
             Some(Err(InvalidIdempotencyKey)) => Problem::new(ProblemCode::InvalidIdempotencyKey),
             Some(Ok(key)) => {
-                let fingerprint = self.fingerprint(format, &body, header_version.as_deref()).await?;
+                let fingerprint = self.fingerprint(&tenant, format, &body, header_version.as_deref()).await?;
                 let claim = self.store().claim(&tenant, &key, fingerprint).await;
                 match self.stored(claim).await? {
                     Claim::Replay(id) => return self.replay(&tenant, id).await,
@@ -105,12 +105,13 @@ impl App {
         };
         // Syntax, version and schema come before the key.
         let parse = move || InferRequest::parse(format, &body, header_version.as_deref()).map(drop);
-        self.compute(parse).await??;
+        self.compute(&tenant, parse).await??;
         Err(taken)
     }
 
     async fn fingerprint(
         &self,
+        tenant: &Tenant,
         format: BodyFormat,
         body: &Bytes,
         header_version: Option<&str>,
@@ -119,7 +120,7 @@ impl App {
         let head = format!("POST /infer\n{}\n{}\n", format.media_type(), header_version.unwrap_or_default());
         let small = body.len() <= HASH_INLINE;
         let hash = move || Fingerprint(Sha256::new_with_prefix(head).chain_update(&body).finalize().into());
-        if small { Ok(hash()) } else { self.compute(hash).await }
+        if small { Ok(hash()) } else { self.compute(tenant, hash).await }
     }
 
     async fn replay(&self, tenant: &Tenant, id: JobId) -> Result<Accepted, Problem> {
@@ -149,7 +150,7 @@ impl App {
         let runtime = tokio::runtime::Handle::current();
         let keep = self.store().keeps_inputs();
         let checked = self
-            .compute(move || {
+            .compute(tenant, move || {
                 let key =
                     |needs: Option<&KeyShape>, named| runtime.block_on(app.key_for(&owner, needs, named));
                 let max_inputs = app.config.limits.max_inputs;
@@ -225,19 +226,23 @@ impl App {
             trace = trace::shown(trace.as_ref()), "job accepted"
         );
         if let Some(lease) = lease {
-            place.send(Task {
-                lease,
-                batch: rows(valid.batch),
-                inputs: valid.inputs,
-                format: valid.format,
-                deadline: valid.deadline.and_then(|wait| Instant::now().checked_add(wait)),
-                offer: valid.offer,
-                key: valid.key,
-                share,
-                slot: None,
-                accepted,
-                trace,
-            });
+            place.send(
+                tenant.clone(),
+                Task {
+                    tenant: tenant.clone(),
+                    lease,
+                    batch: rows(valid.batch),
+                    inputs: valid.inputs,
+                    format: valid.format,
+                    deadline: valid.deadline.and_then(|wait| Instant::now().checked_add(wait)),
+                    offer: valid.offer,
+                    key: valid.key,
+                    share,
+                    slot: None,
+                    accepted,
+                    trace,
+                },
+            );
         }
         if let Some(wait) = valid.deadline {
             self.workshop.fail_after(wait, job_id);
@@ -246,7 +251,7 @@ impl App {
     }
 
     /// A place in the workers' queue.
-    async fn queue_place(&self) -> Result<mpsc::OwnedPermit<Task>, Problem> {
+    async fn queue_place(&self) -> Result<fair::Place<Task>, Problem> {
         let sender = crate::locked(&self.queue).clone();
         let Some(sender) = sender else {
             let seconds = whole_seconds(self.config.connections.drain);

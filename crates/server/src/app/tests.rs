@@ -112,12 +112,14 @@ async fn a_failing_evaluation_fails_its_job() {
         ids.push(app.submit(submission()).await.unwrap().job_id);
     }
     let workshop = &app.workshop;
-    workshop.perform(lease(ids[0]), None, |_| panic!("on purpose")).await;
-    workshop.perform(lease(ids[1]), None, |_| Err(JobErrorCode::EvaluationFailed)).await;
+    workshop.perform(tenant(), lease(ids[0]), None, |_| panic!("on purpose")).await;
+    workshop.perform(tenant(), lease(ids[1]), None, |_| Err(JobErrorCode::EvaluationFailed)).await;
     workshop
-        .perform(lease(ids[2]), Some(std::time::Instant::now()), |_| unreachable!("its deadline passed"))
+        .perform(tenant(), lease(ids[2]), Some(std::time::Instant::now()), |_| {
+            unreachable!("its deadline passed")
+        })
         .await;
-    workshop.perform(lease(ids[3]), None, |_| Ok(bytes::Bytes::from_static(b"result"))).await;
+    workshop.perform(tenant(), lease(ids[3]), None, |_| Ok(bytes::Bytes::from_static(b"result"))).await;
     let failures =
         [JobErrorCode::InternalError, JobErrorCode::EvaluationFailed, JobErrorCode::JobDeadlineExceeded];
     for (id, code) in ids.iter().zip(failures) {
@@ -128,6 +130,6 @@ async fn a_failing_evaluation_fails_its_job() {
     }
     assert_eq!(job(&app, ids[3]).await.state, JobState::Completed, "the panic cost no thread");
     // An outcome is for ever.
-    workshop.perform(lease(ids[0]), None, |_| Ok(bytes::Bytes::new())).await;
+    workshop.perform(tenant(), lease(ids[0]), None, |_| Ok(bytes::Bytes::new())).await;
     assert_eq!(job(&app, ids[0]).await.state, JobState::Failed);
 }

@@ -29,6 +29,8 @@ pub struct BodyLimits {
     pub rate_window: Duration,
     /// How long a body may take in all, however fast it arrives.
     pub deadline: Duration,
+    /// The same for an evaluation key, which may have a GiB.
+    pub key_deadline: Duration,
     /// How long an answered connection goes on discarding what the client still sends, so that a client that
     /// writes its whole body before it reads anything still reads the answer.
     pub linger: Duration,
@@ -40,6 +42,7 @@ impl Default for BodyLimits {
             min_bytes_per_window: 160 << 10,
             rate_window: Duration::from_secs(10),
             deadline: Duration::from_secs(600),
+            key_deadline: Duration::from_secs(3600),
             linger: Duration::from_secs(2),
         }
     }
@@ -94,8 +97,7 @@ pub(crate) async fn read(
     }
 }
 
-/// Reads the whole body, as [`read`] does, and its SHA-256 while it arrives. There is no deadline for the whole, only
-/// the minimum rate: a key may have a GiB.
+/// Reads the whole body, as [`read`] does, and its SHA-256 while it arrives. It may take as long as a key may.
 pub(crate) async fn read_digested(
     headers: &HeaderMap,
     mut body: Body,
@@ -107,14 +109,16 @@ pub(crate) async fn read_digested(
     if declared.is_some_and(|length| length > max_bytes) {
         return Err(BodyError::TooLarge { limit: max_bytes }.into());
     }
+    let deadline = Instant::now() + limits.key_deadline;
     let mut window = Window::start(limits);
     let mut collected = BytesMut::new();
     let mut digest = Sha256::new();
     loop {
-        let frame = match timeout_at(window.end, body.frame()).await {
+        let frame = match timeout_at(window.end.min(deadline), body.frame()).await {
             Ok(None) => break,
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(_))) => return Err(BodyError::Broken.into()),
+            Err(_) if Instant::now() >= deadline => return Err(BodyError::TooSlow.into()),
             Err(_) => {
                 window.close()?;
                 continue;
@@ -135,6 +139,9 @@ pub(crate) async fn read_digested(
         }
         digest.update(&data);
         collected.extend_from_slice(&data);
+        if Instant::now() >= deadline {
+            return Err(BodyError::TooSlow.into());
+        }
     }
     Ok((collected, digest.finalize().into()))
 }

@@ -19,7 +19,7 @@ use super::negotiate;
 use super::{job, tenant};
 use crate::app::{Accepted, App, BodyShare, Submission};
 use crate::auth::Scope;
-use crate::id::{IdempotencyKey, InvalidIdempotencyKey};
+use crate::id::{IdempotencyKey, InvalidIdempotencyKey, Tenant};
 use crate::store::{JobState, Lookup};
 use crate::trace::TraceParent;
 
@@ -31,7 +31,7 @@ pub(super) async fn infer(State(app): State<Arc<App>>, request: Request<Body>) -
     let headers = parts.headers;
     let tenant = tenant(&app, &headers, Scope::Infer)?;
     app.check_room(&tenant).await?;
-    let mut share = admit(&app, &headers).await?;
+    let mut share = admit(&app, &tenant, &headers).await?;
     let format = negotiate::request_format(&headers).ok_or(ProblemCode::UnsupportedMediaType)?;
     let offers = match format {
         BodyFormat::Json => [JSON_MEDIA_TYPE, CBOR_MEDIA_TYPE],
@@ -92,8 +92,8 @@ async fn accepted_answer(app: &App, media: &'static str, accepted: &Accepted) ->
 }
 
 /// The first step of a share of the memory for bodies.
-pub(super) async fn admit(app: &App, headers: &HeaderMap) -> Result<BodyShare, Refused> {
-    Ok(app.admit_body(body::declared_length(headers)).await?)
+pub(super) async fn admit(app: &App, tenant: &Tenant, headers: &HeaderMap) -> Result<BodyShare, Refused> {
+    Ok(app.admit_body(tenant, body::declared_length(headers)).await?)
 }
 
 /// The body, within the limits; its share grows with it.

@@ -55,7 +55,7 @@ pub(super) async fn put(
     if declared.is_some_and(|declared| declared > limit) {
         return Err(Problem::too_large(LimitName::MaxKeyBytes, limit).into());
     }
-    let mut share = app.admit_key(declared).await?;
+    let mut share = app.admit_key(&tenant, declared).await?;
     let received = body::read_digested(&headers, body, app.config().body, limit, &mut share).await;
     let (octets, digest) = match received {
         Ok(received) => received,

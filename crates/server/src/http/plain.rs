@@ -20,11 +20,11 @@ use crate::registry::Registry;
 pub(super) async fn plain(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, Refused> {
     let (parts, body) = request.into_parts();
     let headers = parts.headers;
-    tenant(&app, &headers, Scope::Plain)?;
+    let tenant = tenant(&app, &headers, Scope::Plain)?;
     if !app.config().plain_inference {
         return Err(ProblemCode::NotImplemented.into());
     }
-    let mut share = admit(&app, &headers).await?;
+    let mut share = admit(&app, &tenant, &headers).await?;
     if negotiate::request_format(&headers) != Some(BodyFormat::Json) {
         return Err(ProblemCode::UnsupportedMediaType.into());
     }
@@ -32,7 +32,7 @@ pub(super) async fn plain(State(app): State<Arc<App>>, request: Request<Body>) -
     let body = receive(&app, &headers, body, &mut share).await?;
     let version = header_version(&headers);
     let registry = app.registry().clone();
-    let answer = app.compute(move || evaluate(&registry, &body, version.as_deref())).await??;
+    let answer = app.compute(&tenant, move || evaluate(&registry, &body, version.as_deref())).await??;
     let mut response = whole(StatusCode::OK, JSON, to_json(&answer));
     set(&mut response, CACHE_CONTROL, "no-store");
     Ok(response)

@@ -227,6 +227,12 @@ pub const SETTINGS: &[Setting] = &[
     setting!("body.rate_window", time, server.body.rate_window, "The window of the minimum rate."),
     setting!("body.deadline", time, server.body.deadline, "How long a body may take in all."),
     setting!(
+        "body.key_deadline",
+        time,
+        server.body.key_deadline,
+        "How long an evaluation key may take in all."
+    ),
+    setting!(
         "body.linger",
         time,
         server.body.linger,

@@ -141,10 +141,10 @@ fn every_choice_of_an_operator_is_a_setting() {
     } = CapacityLimits::default();
     let QuotaLimits { window: _, requests: _, reads: _, body_bytes: _, cpu_millis: _ } =
         QuotaLimits::default();
-    let BodyLimits { min_bytes_per_window: _, rate_window: _, deadline: _, linger: _ } =
+    let BodyLimits { min_bytes_per_window: _, rate_window: _, deadline: _, key_deadline: _, linger: _ } =
         BodyLimits::default();
     let has = |section: &str| SETTINGS.iter().filter(|s| s.key.starts_with(section)).count();
-    assert_eq!((has("connections."), has("capacity."), has("body."), has("quotas.")), (5, 8, 4, 5));
+    assert_eq!((has("connections."), has("capacity."), has("body."), has("quotas.")), (5, 8, 5, 5));
     for name in hei_protocol::LimitName::ALL {
         assert!(SETTINGS.iter().any(|s| s.key == format!("limits.{}", name.as_str())), "{name:?}");
     }

@@ -55,6 +55,38 @@ struct State {
     key_ends: VecDeque<(Timestamp, (Tenant, IdempotencyKey))>,
     live: usize,
     result_bytes: u64,
+    /// What each tenant has of the two; one that has nothing has no entry.
+    held: HashMap<Tenant, Held>,
+}
+
+/// Jobs that can be read, and octets of results.
+#[derive(Clone, Copy, Default)]
+struct Held {
+    jobs: u64,
+    bytes: u64,
+}
+
+/// Whether there is room.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Room {
+    Enough,
+    /// Only for those who have less than a quarter.
+    ForOthers,
+    None,
+}
+
+/// The last quarter of a capacity is for those who hold less than a quarter of it, so that one tenant's replies do not
+/// keep everybody else out until they expire.
+const fn room(capacity: u64, held: u64, own: u64, more: u64) -> Room {
+    let after = held.saturating_add(more);
+    if after > capacity {
+        Room::None
+    } else if after <= capacity - capacity / 4 || own == 0 || own.saturating_add(more) <= capacity.div_ceil(4)
+    {
+        Room::Enough
+    } else {
+        Room::ForOthers
+    }
 }
 
 enum Record {
@@ -88,14 +120,17 @@ impl MemoryStore {
         if active >= self.capacity.active_jobs_per_tenant {
             return Err(NoRoom::Tenant { active });
         }
-        let bytes = state.result_bytes.saturating_add(reserve);
-        if state.live >= self.capacity.jobs || bytes > self.capacity.result_bytes {
-            let now = self.clock.now();
-            let retry_after =
-                state.job_ends.front().map_or(Duration::from_secs(1), |(end, _)| elapsed(now, *end));
-            return Err(NoRoom::Full { retry_after });
+        let own = state.held.get(tenant).copied().unwrap_or_default();
+        let jobs = room(self.capacity.jobs as u64, state.live as u64, own.jobs, 1);
+        let bytes = room(self.capacity.result_bytes, state.result_bytes, own.bytes, reserve);
+        let now = self.clock.now();
+        let retry_after =
+            || state.job_ends.front().map_or(Duration::from_secs(1), |(end, _)| elapsed(now, *end));
+        match jobs.max(bytes) {
+            Room::Enough => Ok(()),
+            Room::ForOthers => Err(NoRoom::Share { retry_after: retry_after() }),
+            Room::None => Err(NoRoom::Full { retry_after: retry_after() }),
         }
-        Ok(())
     }
 
     fn advance(
@@ -125,8 +160,7 @@ impl MemoryStore {
             }
         });
         if let Some((facts, bytes)) = settled {
-            state.result_bytes =
-                state.result_bytes.saturating_sub(facts.max_result_bytes).saturating_add(bytes);
+            state.resize(&facts.tenant, facts.max_result_bytes, bytes);
             state.no_longer_active(&facts.tenant);
         }
         Ok(())
@@ -152,6 +186,35 @@ impl State {
         }
     }
 
+    /// Counts a job of this size.
+    fn count(&mut self, tenant: &Tenant, bytes: u64) {
+        self.live = self.live.saturating_add(1);
+        self.result_bytes = self.result_bytes.saturating_add(bytes);
+        let held = self.held.entry(tenant.clone()).or_default();
+        held.jobs = held.jobs.saturating_add(1);
+        held.bytes = held.bytes.saturating_add(bytes);
+    }
+
+    /// Takes a job of this size out of the count.
+    fn uncount(&mut self, tenant: &Tenant, bytes: u64) {
+        self.live = self.live.saturating_sub(1);
+        self.resize(tenant, bytes, 0);
+        if let Some(held) = self.held.get_mut(tenant) {
+            held.jobs = held.jobs.saturating_sub(1);
+            if held.jobs == 0 {
+                self.held.remove(tenant);
+            }
+        }
+    }
+
+    /// A counted job has another size.
+    fn resize(&mut self, tenant: &Tenant, from: u64, to: u64) {
+        self.result_bytes = self.result_bytes.saturating_sub(from).saturating_add(to);
+        if let Some(held) = self.held.get_mut(tenant) {
+            held.bytes = held.bytes.saturating_sub(from).saturating_add(to);
+        }
+    }
+
     fn sweep(&mut self, now: Timestamp, capacity: Capacity) {
         while let Some((end, id)) = self.job_ends.front().copied().filter(|(end, _)| *end <= now) {
             self.job_ends.pop_front();
@@ -162,8 +225,7 @@ impl State {
                 self.job_ends.push_back((later(now, Duration::from_secs(60)), id));
                 continue;
             };
-            self.result_bytes = self.result_bytes.saturating_sub(outcome_bytes(&outcome));
-            self.live = self.live.saturating_sub(1);
+            self.uncount(&job.facts.tenant, outcome_bytes(&outcome));
             self.jobs.insert(id, Record::Tombstone(job.facts.tenant.clone()));
             self.tombstone_ends.push_back((later(end, capacity.tombstone_ttl), id));
         }
@@ -254,8 +316,7 @@ impl Store for MemoryStore {
                 }
             }
             *state.active.entry(facts.tenant.clone()).or_insert(0) += 1;
-            state.live += 1;
-            state.result_bytes = state.result_bytes.saturating_add(facts.max_result_bytes);
+            state.count(&facts.tenant, facts.max_result_bytes);
             state.job_ends.push_back((facts.expires_at, facts.id));
             let id = facts.id;
             let facts = Arc::new(facts);
@@ -334,7 +395,6 @@ impl Store for MemoryStore {
             };
             // Whoever waits for the job sees its sender go, and looks again.
             state.jobs.remove(&id);
-            state.live = state.live.saturating_sub(1);
             let held = match &job.outcome {
                 Some(outcome) => outcome_bytes(outcome),
                 None => {
@@ -342,7 +402,7 @@ impl Store for MemoryStore {
                     job.facts.max_result_bytes
                 }
             };
-            state.result_bytes = state.result_bytes.saturating_sub(held);
+            state.uncount(tenant, held);
             // Its end may be a day away; a tenant that makes and deletes jobs all day leaves nothing behind.
             if state.job_ends.len() > state.live.saturating_mul(2).saturating_add(64) {
                 let State { jobs, job_ends, .. } = &mut *state;
@@ -365,7 +425,7 @@ impl MemoryStore {
 
     pub(in crate::store) fn holds_nothing(&self) -> bool {
         let state = crate::locked(&self.state);
-        state.jobs.is_empty() && state.result_bytes == 0
+        state.jobs.is_empty() && state.result_bytes == 0 && state.held.is_empty()
     }
 }
 

@@ -186,6 +186,29 @@ async fn room_is_bounded_by_tenant_by_jobs_and_by_octets() {
 }
 
 #[tokio::test]
+async fn the_last_quarter_is_for_those_who_hold_less_than_a_quarter() {
+    let (store, clock) = store_with(|capacity| (capacity.jobs, capacity.result_bytes) = (1000, 16_000));
+    // Finished jobs of 3500 octets each: three of them leave too little for a fourth.
+    for _ in 0..3 {
+        let lease = accepted(&store, facts(&clock, "a")).await;
+        store.finish(lease, completed(&[7; 3500])).await.unwrap();
+    }
+    let own = facts(&clock, "a");
+    let lease = accepted(&store, own).await;
+    store.finish(lease, completed(&[7; 1400])).await.unwrap();
+    let refused = store.accept(facts(&clock, "a"), None, input(&store)).await;
+    assert!(matches!(refused, Err(StoreError::NoRoom(NoRoom::Share { retry_after })) if retry_after == TTL));
+    for _ in 0..4 {
+        store.accept(facts(&clock, "b"), None, input(&store)).await.unwrap();
+    }
+    let refused = store.accept(facts(&clock, "c"), None, input(&store)).await;
+    assert!(matches!(refused, Err(StoreError::NoRoom(NoRoom::Full { .. }))), "15900 and 1000");
+    // What expires gives its owner's share back.
+    clock.advance(TTL);
+    store.accept(facts(&clock, "a"), None, input(&store)).await.unwrap();
+}
+
+#[tokio::test]
 async fn one_key_makes_one_job() {
     let (store, clock) = store_with(|_| {});
     let (owner, key) = (tenant("a"), IdempotencyKey::parse(b"k").unwrap());

@@ -132,7 +132,7 @@ fn a_long_header_section_is_refused() {
 
 #[test]
 fn a_client_that_leaves_in_the_middle_of_a_body_leaves_nothing_behind() {
-    let server = TestServer::start_with(|config| config.capacity.buffered_body_bytes = 64 << 20);
+    let server = TestServer::start_with(|config| config.capacity.buffered_body_bytes = 84 << 20);
     for _ in 0..8 {
         let request =
             Request::post("/infer", "application/json", "").header("content-length", &(60 << 20).to_string());
@@ -169,7 +169,8 @@ fn until(server: &TestServer, status: u16) {
 #[test]
 fn bodies_share_a_budget() {
     let server = TestServer::start_with(|config| {
-        config.capacity.buffered_body_bytes = 1 << 20;
+        // One tenant may have three quarters: a MiB.
+        config.capacity.buffered_body_bytes = (4 << 20) / 3;
         config.capacity.admission_wait = Duration::from_millis(50);
     });
     let mut holder = waiting_body(&server, ("content-length", "1048576"));
@@ -178,6 +179,8 @@ fn bodies_share_a_budget() {
     until(&server, 503);
     let refused = server.send(&Request::post("/infer", "application/json", "{}"));
     assert_eq!((refused.status, refused.code().as_str()), (503, "QUEUE_FULL"));
+    let others = Request::post("/infer", "application/json", "{}").header("x-tenant-id", "other");
+    assert_eq!(server.send(&others).status, 400, "the last quarter is for others");
     holder.write_all(b" ").unwrap();
     assert_eq!(read_reply(&mut holder, false).status, 400);
     until(&server, 400);

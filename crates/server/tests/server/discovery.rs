@@ -40,7 +40,7 @@ fn service_announces_what_is_enforced() {
     let service = server.get("/service").json();
     assert_eq!(service["limits"]["max_request_bytes"], 20 << 20);
     assert_eq!(service["ciphertext_formats"], serde_json::json!(["hei/1", "seal"]));
-    assert_eq!(service["extensions"], serde_json::json!([]));
+    assert_eq!(service["extensions"], serde_json::json!(["sse"]));
     let over = (20 << 20) + 1;
     let request = Request::new("POST", "/infer")
         .header("content-type", "application/json")

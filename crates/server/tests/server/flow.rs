@@ -284,7 +284,7 @@ fn plain_inference_is_off_by_default() {
     let expected = 0.5 + 0.197 * (0.15 - 0.04 * 0.5 - 0.02);
     let value = reply.json()["outputs"][0].as_f64().unwrap();
     assert!((value - expected).abs() < 1e-12, "{value} {expected}");
-    assert_eq!(server.get("/service").json()["extensions"], serde_json::json!(["plain-inference"]));
+    assert_eq!(server.get("/service").json()["extensions"], serde_json::json!(["plain-inference", "sse"]));
     let short = r#"{"model_id":"logistic_v1","version":"1.0.0","inputs":[1]}"#;
     let reply = server.send(&Request::post("/infer/plain", "application/json", short));
     assert_eq!(reply.refusal(), (400, "INPUT_COUNT_MISMATCH".to_owned(), None));

@@ -9,6 +9,7 @@ mod ciphertexts;
 mod connections;
 mod deletion;
 mod discovery;
+mod events;
 mod flow;
 mod histories;
 mod idempotency;

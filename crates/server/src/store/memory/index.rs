@@ -16,8 +16,7 @@ impl MemoryStore {
         let mut state = self.swept();
         self.check_room(&state, &facts.tenant, facts.max_result_bytes)?;
         *state.active.entry(facts.tenant.clone()).or_insert(0) += 1;
-        state.live += 1;
-        state.result_bytes = state.result_bytes.saturating_add(facts.max_result_bytes);
+        state.count(&facts.tenant, facts.max_result_bytes);
         Ok(())
     }
 
@@ -25,8 +24,7 @@ impl MemoryStore {
     pub(in crate::store) fn unreserve(&self, facts: &JobFacts) {
         let mut state = self.swept();
         state.no_longer_active(&facts.tenant);
-        state.live = state.live.saturating_sub(1);
-        state.result_bytes = state.result_bytes.saturating_sub(facts.max_result_bytes);
+        state.uncount(&facts.tenant, facts.max_result_bytes);
     }
 
     /// Shows a reserved job, and binds its key.
@@ -41,7 +39,6 @@ impl MemoryStore {
     /// Enters a job of an earlier life, counted as it stands.
     pub(in crate::store) fn restore(&self, job: Job) {
         let mut state = crate::locked(&self.state);
-        state.live += 1;
         let held = match &job.outcome {
             Some(outcome) => outcome_bytes(outcome),
             None => {
@@ -49,7 +46,7 @@ impl MemoryStore {
                 job.facts.max_result_bytes
             }
         };
-        state.result_bytes = state.result_bytes.saturating_add(held);
+        state.count(&job.facts.tenant, held);
         state.show(job);
     }
 
@@ -119,12 +116,13 @@ impl MemoryStore {
         let mut state = crate::locked(&self.state);
         let Some(Record::Live(sender)) = state.jobs.get(&id) else { return };
         let mut freed = 0;
+        let owner = sender.borrow().facts.tenant.clone();
         sender.send_modify(|job| {
             freed = job.outcome.as_deref().map_or(0, outcome_bytes);
             job.state = JobState::Failed;
             job.outcome = Some(Arc::new(Outcome::Failed(JobErrorCode::InternalError)));
         });
-        state.result_bytes = state.result_bytes.saturating_sub(freed);
+        state.resize(&owner, freed, 0);
     }
 }
 
