@@ -1,6 +1,7 @@
 //! The protocol, held to its specification. One binary, for the compiled validators are slow to link.
 
 mod answers;
+mod catalogue;
 mod codes;
 mod common;
 mod contract;

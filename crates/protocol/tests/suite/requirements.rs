@@ -63,7 +63,7 @@ fn the_prose_and_the_requirement_list_are_one() {
 }
 
 /// Whether a function of that name is a test that runs: `#[test]` or a runtime's own right above it, and no `#[ignore]`.
-fn is_test(text: &str, function: &str) -> bool {
+pub(crate) fn is_test(text: &str, function: &str) -> bool {
     let mut rest = text;
     while let Some(at) = rest.find(&format!("fn {function}(")) {
         let above = &rest[..at];

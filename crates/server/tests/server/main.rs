@@ -5,6 +5,7 @@
 mod support;
 
 mod auth;
+mod catalogue;
 mod ciphertexts;
 mod connections;
 mod deletion;

@@ -303,6 +303,31 @@ async fn a_layout_that_needs_keys_asks_for_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn identical_uploads_at_once_are_one_key_and_a_deletion_leaves_the_job_its_own() {
+    let fixture = Fixture::new(|config| config.compute_threads = 1);
+    let octets = fixture.container();
+    let put = || fixture.put(&octets);
+    let answers = tokio::join!(put(), put(), put(), put());
+    let mut statuses = [answers.0.status, answers.1.status, answers.2.status, answers.3.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 200, 201]);
+    assert_eq!(fixture.ask("GET", "", "/keys").await.json()["keys"].as_array().unwrap().len(), 1);
+    // One thread, several jobs: the last of them wait when the key goes.
+    let mut jobs = Vec::new();
+    for _ in 0..6 {
+        jobs.push(fixture.app.submit(naming(Some(id(&octets)))).await.unwrap().job_id);
+    }
+    assert_eq!(fixture.ask("DELETE", "", &format!("/keys/{}", id(&octets))).await.status, 204);
+    let gone = fixture.app.submit(naming(Some(id(&octets)))).await.unwrap_err();
+    assert_eq!(gone.code(), ProblemCode::EvaluationKeyNotFound);
+    for job in jobs {
+        let wait = Duration::from_secs(30);
+        let found = fixture.app.read_beyond(&tenant(), job, JobState::Running, wait).await.unwrap();
+        assert!(matches!(found, Lookup::Found(job) if job.state == JobState::Completed));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_corrupt_key_fails_its_job_and_is_quarantined() {
     let fixture = Fixture::new(|config| config.compute_threads = 1);
     let octets = fixture.container();
