@@ -8,6 +8,7 @@ use hei_ckks::noise::Noise;
 use hei_ckks::{
     Ciphertext, Complex, Context, Encoder, Evaluator, EvaluatorError, ParametersLiteral, SecretKey,
 };
+use hei_ring::parallel::Threads;
 
 struct Fixture {
     context: Arc<Context>,
@@ -92,6 +93,7 @@ fn real(values: &[f64]) -> Vec<Complex> {
 
 #[test]
 fn matrices_of_every_shape_multiply_encrypted_vectors() {
+    let threads = Threads::new(2).unwrap();
     Fixture::each(|f| {
         for (height, width) in [(1, 1), (16, 16), (5, 3), (10, 32), (1, 64), (32, 4)] {
             let rows: Vec<Vec<f64>> = (0..height).map(|i| numbers(i as u64 + 5, width)).collect();
@@ -105,6 +107,8 @@ fn matrices_of_every_shape_multiply_encrypted_vectors() {
             x.resize(matrix.input_period(), (0.0, 0.0));
             let encrypted = f.encrypt(&x);
             let y = transform.apply(&f.evaluator, &encrypted, &keys.galois).unwrap();
+            let together = threads.run(|| transform.apply(&f.evaluator, &encrypted, &keys.galois)).unwrap();
+            assert!(together == y, "{height}x{width} on two threads");
             assert_eq!(
                 (y.level(), y.scale()),
                 (transform.output_level(), transform.placement().output_scale)

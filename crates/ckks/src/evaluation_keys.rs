@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hei_ring::automorphism::permute;
+use hei_ring::parallel::{self, Work};
 use hei_ring::sample::{Domain, Stream, uniform};
 use hei_ring::{Form, GaloisElement, Modulus, Ntt, Poly};
 
@@ -16,10 +17,11 @@ use crate::values::MaskSeed;
 /// without some limbs.
 pub(crate) fn expand_mask<F: Form>(context: &Context, level: usize, seed: MaskSeed) -> Poly<F> {
     let mut mask = Poly::zero(context.degree(), key_limbs(context, level));
-    for (place, limb) in mask.iter_mut().enumerate() {
+    let words = mask.data().len();
+    parallel::each(Work::Transform, words, mask.iter_mut().enumerate(), |(place, limb)| {
         let t = prime_index(context, level, place);
         uniform(&mut Stream::new(&seed.0, Domain::Mask, 1, t as u32), context.basis().modulus(t), limb);
-    }
+    });
     mask
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hei_ring::modulus::Shoup;
+use hei_ring::parallel::{self, Work};
 use hei_ring::{Basis, Ntt, Poly};
 
 use crate::context::Context;
@@ -188,8 +189,10 @@ impl Evaluator {
         let last = self.context.basis().modulus(level).value();
         let tables = self.context.tables(0..level + 1);
         let inverses = self.context.inverses_of(level, 0..level);
-        let parts =
-            a.parts().iter().map(|p| Basis::divide_round_last(p.clone(), &tables, &inverses)).collect();
+        let words = a.parts().iter().map(|part| part.data().len()).sum();
+        let parts = parallel::map(Work::Transform, words, a.parts().iter(), |part| {
+            Basis::divide_round_last(part.clone(), &tables, &inverses)
+        });
         Ok(Ciphertext::from_parts(parts, a.scale() / last as f64))
     }
 

@@ -3,6 +3,7 @@
 
 use hei_ring::automorphism::permute;
 use hei_ring::kernel::{self, sums};
+use hei_ring::parallel::{self, Work};
 use hei_ring::{Extension, GaloisElement, Modulus, Ntt, Poly};
 
 use crate::evaluation_keys::GaloisKeys;
@@ -219,26 +220,28 @@ impl Evaluator {
         let limbs = extended_limbs(context, a.level);
         let zero = || [(); 2].map(|()| Poly::scratch(context.degree(), limbs));
         let mut all: Vec<[Poly<Ntt>; 2]> = lists.iter().map(|_| zero()).collect();
-        let mut list = Vec::new();
-        for place in 0..limbs {
+        let words = lists.iter().map(Vec::len).sum::<usize>() * limbs * context.degree();
+        // Limb by limb, that of all sums.
+        let mut out: Vec<_> = all.iter_mut().map(|[a, b]| a.iter_mut().zip(b.iter_mut())).collect();
+        let limbs =
+            (0..limbs).map(|place| (place, out.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>()));
+        parallel::each(Work::Pass, words, limbs, |(place, mut out)| {
+            let mut list = Vec::new();
             let modulus = context.basis().modulus(prime_index(context, a.level, place));
             for start in (0..context.degree()).step_by(BLOCK) {
                 let block = start..(start + BLOCK).min(context.degree());
-                for (terms, [first, second]) in lists.iter().zip(&mut all) {
+                for (terms, (first, second)) in lists.iter().zip(&mut out) {
                     list.clear();
                     list.extend(terms.iter().map(|(x, w)| {
                         let [w, x0, x1] =
                             [&w.poly, &x.parts[0], &x.parts[1]].map(|p| &p.limb(place)[block.clone()]);
                         (w, x0, x1)
                     }));
-                    let out = (
-                        &mut first.limb_mut(place)[block.clone()],
-                        &mut second.limb_mut(place)[block.clone()],
-                    );
+                    let out = (&mut first[block.clone()], &mut second[block.clone()]);
                     sums::dot_pair(out, &list, modulus);
                 }
             }
-        }
+        });
         Ok(all.into_iter().map(|parts| Extended { parts, level: a.level, scale }).collect())
     }
 
@@ -248,7 +251,7 @@ impl Evaluator {
     /// [`EvaluatorError`].
     pub fn finish(&self, a: Extended) -> Result<Ciphertext> {
         self.check_extended(&a, &a)?;
-        let parts = a.parts.map(|part| keyswitch::divide_by_special(self.context(), part, a.level + 1));
+        let parts = keyswitch::divide_both(self.context(), a.parts, a.level + 1);
         Ok(Ciphertext::from_parts(parts.into(), a.scale))
     }
 
@@ -262,9 +265,9 @@ impl Evaluator {
             return Err(EvaluatorError::NoLevelLeft);
         }
         let (context, tables) = (self.context(), self.tables()?);
-        let divide = |part| keyswitch::divide_by_special_and_last(context, tables, part, a.level + 1);
+        let parts = keyswitch::divide_both_by_special_and_last(context, tables, a.parts, a.level + 1);
         let last = context.basis().modulus(a.level).value();
-        Ok(Ciphertext::from_parts(a.parts.map(divide).into(), a.scale / last as f64))
+        Ok(Ciphertext::from_parts(parts.into(), a.scale / last as f64))
     }
 
     /// A plaintext over the special primes as well. Exact for coefficients below half the modulus of its level, up to
@@ -285,7 +288,8 @@ impl Evaluator {
             basis.table(i).inverse_from(limb, plaintext.poly().limb(i));
         });
         let mut poly = Poly::scratch(context.degree(), extended_limbs(context, level));
-        for (place, limb) in poly.iter_mut().enumerate() {
+        let words = poly.data().len();
+        parallel::each(Work::Transform, words, poly.iter_mut().enumerate(), |(place, limb)| {
             if place <= level {
                 limb.copy_from_slice(plaintext.poly().limb(place));
             } else {
@@ -294,7 +298,7 @@ impl Evaluator {
                 };
                 basis.table(prime_index(context, level, place)).forward_with(limb, fill, |_, _| ());
             }
-        }
+        });
         Ok(ExtendedPlaintext { poly, level, scale: plaintext.scale() })
     }
 
@@ -303,11 +307,12 @@ impl Evaluator {
         level: usize,
         a: &mut Poly<Ntt>,
         b: &Poly<Ntt>,
-        f: impl Fn(&mut [u64], &[u64], &Modulus),
+        f: impl Fn(&mut [u64], &[u64], &Modulus) + Sync + Send,
     ) {
-        for (place, (a, b)) in a.iter_mut().zip(b.iter()).enumerate() {
+        let limbs = a.iter_mut().zip(b.iter()).enumerate();
+        parallel::each(Work::Pass, b.data().len(), limbs, |(place, (a, b))| {
             f(a, b, self.context().basis().modulus(prime_index(self.context(), level, place)));
-        }
+        });
     }
 
     fn check_hoisted(&self, a: &Hoisted) -> Result<()> {

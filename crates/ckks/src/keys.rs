@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hei_ring::automorphism::permute;
+use hei_ring::parallel::{self, Work};
 use hei_ring::sample::{self, Domain, Stream};
 use hei_ring::{Coeff, GaloisElement, Ntt, Poly, kernel};
 use zeroize::{Zeroize, Zeroizing};
@@ -233,17 +234,24 @@ impl SecretKey {
         let mut b = a.clone();
         let mut values = Zeroizing::new(vec![0i8; context.degree()]);
         sample::error(&mut Stream::new(&*randomness.key()?, Domain::Error, 0, 0), &mut values);
-        let mut error = Zeroizing::new(Poly::<Coeff>::zero(context.degree(), 1));
-        for (place, limb) in b.iter_mut().enumerate() {
-            let t = prime_index(context, level, place);
-            let modulus = basis.modulus(t);
-            let error = error.limb_mut(0);
-            kernel::reduce_small(error, &values, modulus);
-            basis.table(t).forward(error);
-            kernel::mul_assign(limb, self.ntt.limb(t), modulus);
-            kernel::add_assign(limb, error, modulus);
-            kernel::neg_assign(limb, modulus);
-        }
+        let scratch = || Zeroizing::new(Poly::<Coeff>::zero(context.degree(), 1));
+        let words = b.data().len();
+        parallel::each_with(
+            Work::Transform,
+            words,
+            b.iter_mut().enumerate(),
+            scratch,
+            |error, (place, limb)| {
+                let t = prime_index(context, level, place);
+                let modulus = basis.modulus(t);
+                let error = error.limb_mut(0);
+                kernel::reduce_small(error, &values, modulus);
+                basis.table(t).forward(error);
+                kernel::mul_assign(limb, self.ntt.limb(t), modulus);
+                kernel::add_assign(limb, error, modulus);
+                kernel::neg_assign(limb, modulus);
+            },
+        );
         Ok(KeyDigit { b, a, seed: Some(seed) })
     }
 }

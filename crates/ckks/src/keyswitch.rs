@@ -4,6 +4,7 @@ use core::ops::Range;
 
 use hei_ring::kernel::{self, sums};
 use hei_ring::modulus::Shoup;
+use hei_ring::parallel::{self, Work};
 use hei_ring::{Basis, Extension, Modulus, Ntt, Poly, Prepared};
 
 use crate::context::Context;
@@ -97,16 +98,14 @@ impl<'a> Decomposition<'a> {
     /// Cost: an inverse NTT for each limb.
     fn new(context: &'a Context, tables: &'a SwitchTables, input: &'a Poly<Ntt>) -> Self {
         let basis = context.basis();
-        let digits = digit_groups(context, input.limbs() - 1)
-            .zip(&tables.digits)
-            .map(|(group, extensions)| {
-                let extension = &extensions[group.len() - 1];
-                let prepared = extension.prepare(context.degree(), |i, limb| {
-                    basis.table(group.start + i).inverse_from(limb, input.limb(group.start + i));
-                });
-                (group, extension, prepared)
-            })
-            .collect();
+        let groups = digit_groups(context, input.limbs() - 1).zip(&tables.digits);
+        let digits = parallel::map(Work::Transform, input.data().len(), groups, |(group, extensions)| {
+            let extension = &extensions[group.len() - 1];
+            let prepared = extension.prepare(context.degree(), |i, limb| {
+                basis.table(group.start + i).inverse_from(limb, input.limb(group.start + i));
+            });
+            (group, extension, prepared)
+        });
         Self { context, input, digits }
     }
 
@@ -131,20 +130,20 @@ impl<'a> Decomposition<'a> {
 pub(crate) fn decompose(context: &Context, tables: &SwitchTables, input: &Poly<Ntt>) -> Vec<Poly<Ntt>> {
     let level = input.limbs() - 1;
     let decomposition = Decomposition::new(context, tables, input);
-    (0..decomposition.digits.len())
-        .map(|j| {
-            let mut digit = Poly::scratch(context.degree(), extended_limbs(context, level));
-            for (place, limb) in digit.iter_mut().enumerate() {
-                let t = prime_index(context, level, place);
-                if decomposition.digits[j].0.contains(&t) {
-                    limb.copy_from_slice(input.limb(t));
-                } else {
-                    decomposition.lift(j, t, limb);
-                }
-            }
-            digit
-        })
-        .collect()
+    let (degree, limbs, count) =
+        (context.degree(), extended_limbs(context, level), decomposition.digits.len());
+    let mut digits: Vec<_> = (0..count).map(|_| Poly::scratch(degree, limbs)).collect();
+    let all = digits.iter_mut().enumerate().flat_map(|(j, digit)| {
+        digit.iter_mut().enumerate().map(move |(place, limb)| (j, prime_index(context, level, place), limb))
+    });
+    parallel::each(Work::Transform, degree * limbs * count, all, |(j, t, limb)| {
+        if decomposition.digits[j].0.contains(&t) {
+            limb.copy_from_slice(input.limb(t));
+        } else {
+            decomposition.lift(j, t, limb);
+        }
+    });
+    digits
 }
 
 /// Re-encrypts `input · s'` under s, times P: over the data primes of the input's level and the special primes.
@@ -160,16 +159,17 @@ pub(crate) fn switch_extended(
     let level = input.limbs() - 1;
     let decomposition = Decomposition::new(context, tables, input);
     let count = decomposition.digits.len();
-    let mut lifted = Poly::<Ntt>::scratch(context.degree(), count);
     let mut sums = [(); 2].map(|()| Poly::scratch(context.degree(), extended_limbs(context, level)));
-    for place in 0..extended_limbs(context, level) {
+    let (words, limbs) = (sums[0].data().len(), both_limbs(&mut sums));
+    let scratch = || Poly::<Ntt>::scratch(context.degree(), count);
+    parallel::each_with(Work::Transform, words, limbs, scratch, |lifted, (place, out)| {
         let t = prime_index(context, level, place);
         for (j, out) in lifted.iter_mut().enumerate() {
             decomposition.lift(j, t, out);
         }
         let digit = |j: usize| decomposition.digit(j, t, lifted.limb(j));
-        multiply_key(context, key, (level, place), count, digit, &mut sums);
-    }
+        multiply_key(context, key, (level, place), count, digit, out);
+    });
     sums
 }
 
@@ -181,11 +181,20 @@ pub(crate) fn switch_digits(
     key: &SwitchKey,
 ) -> [Poly<Ntt>; 2] {
     let mut sums = [(); 2].map(|()| Poly::scratch(context.degree(), extended_limbs(context, level)));
-    for place in 0..extended_limbs(context, level) {
+    let (words, limbs) = (digits.len() * sums[0].data().len(), both_limbs(&mut sums));
+    parallel::each(Work::Pass, words, limbs, |(place, out)| {
         let digit = |j: usize| digits[j].limb(place);
-        multiply_key(context, key, (level, place), digits.len(), digit, &mut sums);
-    }
+        multiply_key(context, key, (level, place), digits.len(), digit, out);
+    });
     sums
+}
+
+/// One limb of two polynomials.
+type Limbs<'a> = (&'a mut [u64], &'a mut [u64]);
+
+/// The limbs of two polynomials, with their place.
+fn both_limbs([first, second]: &mut [Poly<Ntt>; 2]) -> impl Iterator<Item = (usize, Limbs<'_>)> {
+    first.iter_mut().zip(second.iter_mut()).enumerate()
 }
 
 /// Writes the sum of digits times key to one limb of both sums.
@@ -195,7 +204,7 @@ fn multiply_key<'a>(
     (level, place): (usize, usize),
     digits: usize,
     digit: impl Fn(usize) -> &'a [u64],
-    [first, second]: &mut [Poly<Ntt>; 2],
+    out: Limbs<'_>,
 ) {
     let modulus = context.basis().modulus(prime_index(context, level, place));
     let in_key = if place <= level { place } else { place + key.level - level };
@@ -203,7 +212,7 @@ fn multiply_key<'a>(
     for (j, (term, key)) in terms.iter_mut().zip(&key.digits[..digits]).enumerate() {
         *term = (digit(j), key.b.limb(in_key), key.a.limb(in_key));
     }
-    sums::dot_pair((first.limb_mut(place), second.limb_mut(place)), &terms[..digits], modulus);
+    sums::dot_pair(out, &terms[..digits], modulus);
 }
 
 /// Divides by all special primes at once, with rounding to the nearest: `poly` is over `limbs` data primes and the special
@@ -218,16 +227,25 @@ pub(crate) fn divide_by_special(context: &Context, poly: Poly<Ntt>, limbs: usize
     }
 }
 
-/// [`divide_by_special`] and a rescaling in one division, with one rounding: by P and the last of the data primes.
+/// [`divide_by_special`] of both parts of a ciphertext.
+pub(crate) fn divide_both(context: &Context, parts: [Poly<Ntt>; 2], limbs: usize) -> [Poly<Ntt>; 2] {
+    let words = 2 * parts[0].data().len();
+    parallel::both(Work::Transform, words, parts, |part| divide_by_special(context, part, limbs))
+}
+
+/// [`divide_both`] and a rescaling in one division, with one rounding: by P and the last of the data primes.
 ///
 /// Cost: k + 1 inverse NTTs and one NTT for each limb kept.
-pub(crate) fn divide_by_special_and_last(
+pub(crate) fn divide_both_by_special_and_last(
     context: &Context,
     tables: &SwitchTables,
-    poly: Poly<Ntt>,
+    parts: [Poly<Ntt>; 2],
     limbs: usize,
-) -> Poly<Ntt> {
-    divide(context, &tables.special_and[limbs - 1], poly, limbs - 1)
+) -> [Poly<Ntt>; 2] {
+    let words = 2 * parts[0].data().len();
+    parallel::both(Work::Transform, words, parts, |part| {
+        divide(context, &tables.special_and[limbs - 1], part, limbs - 1)
+    })
 }
 
 /// The primes divided by are the limbs from `kept` on.
@@ -244,11 +262,11 @@ fn divide(context: &Context, division: &Division, mut poly: Poly<Ntt>, kept: usi
         basis.table(prime(i)).inverse_from(limb, poly.limb(kept + i));
     });
     poly.truncate(kept);
-    let mut lifted = Poly::<Ntt>::scratch(degree, 1);
-    let lifted = lifted.limb_mut(0);
-    for (i, (limb, inverse)) in poly.iter_mut().zip(&division.inverses).enumerate() {
+    let (words, limbs) = (poly.data().len(), poly.iter_mut().zip(&division.inverses).enumerate());
+    let scratch = || Poly::<Ntt>::scratch(degree, 1);
+    parallel::each_with(Work::Transform, words, limbs, scratch, |lifted, (i, (limb, inverse))| {
         basis.table(i).forward_with(
-            lifted,
+            lifted.limb_mut(0),
             |start, part| division.extension.lift(&remainder, i, start, part),
             |start, part| {
                 kernel::sub_mul_assign(
@@ -259,7 +277,7 @@ fn divide(context: &Context, division: &Division, mut poly: Poly<Ntt>, kept: usi
                 );
             },
         );
-    }
+    });
     poly
 }
 
@@ -277,7 +295,8 @@ pub(crate) fn add_times_special(
     out: &mut Poly<Ntt>,
     p: &Poly<Ntt>,
 ) {
-    for (i, (out, limb)) in out.iter_mut().zip(p.iter()).enumerate() {
+    let limbs = out.iter_mut().zip(p.iter()).enumerate();
+    parallel::each(Work::Pass, p.data().len(), limbs, |(i, (out, limb))| {
         kernel::mul_scalar_add_assign(out, limb, tables.special_product[i], context.basis().modulus(i));
-    }
+    });
 }

@@ -19,8 +19,8 @@ impl Evaluator {
     pub fn relinearize(&self, a: &Ciphertext, key: &RelinKey) -> Result<Ciphertext> {
         let (tables, [c0, c1, c2]) = self.check_relinearization(a, key)?;
         let limbs = c2.limbs();
-        let [mut k0, mut k1] = keyswitch::switch_extended(self.context(), tables, c2, &key.0)
-            .map(|sum| keyswitch::divide_by_special(self.context(), sum, limbs));
+        let sums = keyswitch::switch_extended(self.context(), tables, c2, &key.0);
+        let [mut k0, mut k1] = keyswitch::divide_both(self.context(), sums, limbs);
         let basis = self.context().basis();
         basis.add_assign(&mut k0, c0);
         basis.add_assign(&mut k1, c1);
@@ -42,10 +42,8 @@ impl Evaluator {
         let [mut k0, mut k1] = keyswitch::switch_extended(self.context(), tables, c2, &key.0);
         keyswitch::add_times_special(self.context(), tables, &mut k0, c0);
         keyswitch::add_times_special(self.context(), tables, &mut k1, c1);
-        let parts = [k0, k1]
-            .into_iter()
-            .map(|sum| keyswitch::divide_by_special_and_last(self.context(), tables, sum, level + 1))
-            .collect();
+        let parts =
+            keyswitch::divide_both_by_special_and_last(self.context(), tables, [k0, k1], level + 1).into();
         let last = self.context().basis().modulus(level).value();
         Ok(Ciphertext::from_parts(parts, a.scale() / last as f64))
     }
@@ -89,7 +87,7 @@ impl Evaluator {
         key: &GaloisKey,
         scale: f64,
     ) -> Ciphertext {
-        let [mut k0, k1] = sums.map(|sum| keyswitch::divide_by_special(self.context(), sum, c0.limbs()));
+        let [mut k0, k1] = keyswitch::divide_both(self.context(), sums, c0.limbs());
         self.context().basis().add_assign(&mut k0, c0);
         let parts = vec![permute(&k0, &key.permutation), permute(&k1, &key.permutation)];
         Ciphertext::from_parts(parts, scale)

@@ -1,5 +1,6 @@
 //! Plaintexts and ciphertexts.
 
+use hei_ring::parallel::{self, Work};
 use hei_ring::sample::{Domain, Stream, uniform};
 use hei_ring::{Form, Ntt, Poly};
 use zeroize::Zeroize;
@@ -14,10 +15,11 @@ impl MaskSeed {
     /// The mask for part 1 over the first `limbs` primes, filled directly in the domain `F` (`spec/wire.md`).
     pub fn expand<F: Form>(&self, context: &Context, limbs: usize) -> Poly<F> {
         let mut mask = Poly::zero(context.degree(), limbs);
-        for (i, limb) in mask.iter_mut().enumerate() {
+        let words = limbs * context.degree();
+        parallel::each(Work::Transform, words, mask.iter_mut().enumerate(), |(i, limb)| {
             let mut stream = Stream::new(&self.0, Domain::Mask, 1, i as u32);
             uniform(&mut stream, context.basis().modulus(i), limb);
-        }
+        });
         mask
     }
 }

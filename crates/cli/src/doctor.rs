@@ -18,6 +18,7 @@ struct Report {
     version: &'static str,
     target: String,
     threads: usize,
+    threads_per_operation: &'static str,
     cpu_features: Vec<&'static str>,
     kernel: &'static str,
     kernel_detected: &'static str,
@@ -47,6 +48,7 @@ pub(crate) fn run(args: &Doctor) -> Outcome {
         version: env!("CARGO_PKG_VERSION"),
         target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
+        threads_per_operation: "one; limbs can be divided among more (`hei bench scaling` measures two)",
         cpu_features: cpu_features(),
         kernel: choice.used.name(),
         kernel_detected: choice.detected.name(),
@@ -67,13 +69,14 @@ pub(crate) fn run(args: &Doctor) -> Outcome {
     };
     let mut text = format!(
         "hei {}\nmachine         {}, {} threads\ncpu features    {features}\nkernel          {} (detected: {}; {})\n\
-         security table  {}\nkeys            {}\n",
+         an operation    on {}\nsecurity table  {}\nkeys            {}\n",
         report.version,
         report.target,
         report.threads,
         report.kernel,
         report.kernel_detected,
         report.kernel_reason,
+        report.threads_per_operation,
         report.security_table,
         report.keys
     );

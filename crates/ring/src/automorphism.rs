@@ -2,6 +2,7 @@
 
 use crate::kernel::sums;
 use crate::ntt::bit_reverse;
+use crate::parallel::{self, Work};
 use crate::{Ntt, Poly, RingError};
 
 /// An odd exponent g below 2N: the map X -> X^g.
@@ -65,9 +66,9 @@ impl GaloisElement {
 pub fn permute(poly: &Poly<Ntt>, permutation: &[u32]) -> Poly<Ntt> {
     assert_eq!(permutation.len(), poly.degree(), "a permutation of N words");
     let mut out = Poly::scratch(poly.degree(), poly.limbs());
-    for (o, limb) in out.iter_mut().zip(poly.iter()) {
+    parallel::each(Work::Pass, poly.data().len(), out.iter_mut().zip(poly.iter()), |(o, limb)| {
         sums::permute_blocks(o, limb, permutation);
-    }
+    });
     out
 }
 

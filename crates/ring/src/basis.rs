@@ -2,6 +2,7 @@
 
 use crate::kernel;
 use crate::modulus::Shoup;
+use crate::parallel::{self, Work};
 use crate::poly::{Coeff, Form, Ntt, Poly};
 use crate::{Modulus, NttTable, RingError};
 
@@ -68,22 +69,23 @@ impl Basis {
 
     /// Coefficients to values. Cost: one transform per limb.
     pub fn forward(&self, mut poly: Poly<Coeff>) -> Poly<Ntt> {
-        self.each(&mut poly, |table, limb| table.forward(limb));
+        self.each(Work::Transform, &mut poly, |table, limb| table.forward(limb));
         poly.relabel()
     }
 
     /// Values to coefficients. Cost: one inverse transform per limb.
     pub fn inverse(&self, mut poly: Poly<Ntt>) -> Poly<Coeff> {
-        self.each(&mut poly, |table, limb| table.inverse(limb));
+        self.each(Work::Transform, &mut poly, |table, limb| table.inverse(limb));
         poly.relabel()
     }
 
     /// Coefficients of values that stay. Cost: one inverse transform per limb.
     pub fn coefficients(&self, poly: &Poly<Ntt>) -> Poly<Coeff> {
         let mut out = Poly::scratch(self.degree, poly.limbs());
-        for ((out, values), table) in out.iter_mut().zip(poly.iter()).zip(&self.tables) {
+        let limbs = out.iter_mut().zip(poly.iter()).zip(&self.tables);
+        parallel::each(Work::Transform, poly.data().len(), limbs, |((out, values), table)| {
             table.inverse_from(out, values);
-        }
+        });
         out
     }
 
@@ -105,12 +107,12 @@ impl Basis {
 
     /// a = -a.
     pub fn neg_assign<F: Form>(&self, a: &mut Poly<F>) {
-        self.each(a, |table, limb| kernel::neg_assign(limb, table.modulus()));
+        self.each(Work::Pass, a, |table, limb| kernel::neg_assign(limb, table.modulus()));
     }
 
     /// a += a.
     pub fn double_assign<F: Form>(&self, a: &mut Poly<F>) {
-        self.each(a, |table, limb| {
+        self.each(Work::Pass, a, |table, limb| {
             for x in limb {
                 *x = table.modulus().add(*x, *x);
             }
@@ -132,9 +134,10 @@ impl Basis {
     pub fn product(&self, a: &Poly<Ntt>, b: &Poly<Ntt>) -> Poly<Ntt> {
         self.check(a, b);
         let mut out = Poly::scratch(self.degree, a.limbs());
-        for (((o, x), y), table) in out.iter_mut().zip(a.iter()).zip(b.iter()).zip(&self.tables) {
+        let limbs = out.iter_mut().zip(a.iter()).zip(b.iter()).zip(&self.tables);
+        parallel::each(Work::Pass, a.data().len(), limbs, |(((o, x), y), table)| {
             kernel::product(o, x, y, table.modulus());
-        }
+        });
         out
     }
 
@@ -148,11 +151,11 @@ impl Basis {
         }
         let mut out = [(); 3].map(|()| Poly::scratch(self.degree, a[0].limbs()));
         let [o0, o1, o2] = &mut out;
-        for i in 0..a[0].limbs() {
-            let out = (o0.limb_mut(i), o1.limb_mut(i), o2.limb_mut(i));
+        let limbs = o0.iter_mut().zip(o1.iter_mut()).zip(o2.iter_mut()).enumerate();
+        parallel::each(Work::Pass, 3 * a[0].data().len(), limbs, |(i, ((o0, o1), o2))| {
             let (a, b) = ((a[0].limb(i), a[1].limb(i)), (b[0].limb(i), b[1].limb(i)));
-            kernel::tensor(out, a, b, self.modulus(i));
-        }
+            kernel::tensor((o0, o1, o2), a, b, self.modulus(i));
+        });
         out
     }
 
@@ -163,17 +166,19 @@ impl Basis {
     pub fn mul_add_assign(&self, out: &mut Poly<Ntt>, a: &Poly<Ntt>, b: &Poly<Ntt>) {
         assert_eq!(a.limbs(), b.limbs(), "operands have as many limbs");
         self.check(out, a);
-        for (((o, x), y), table) in out.iter_mut().zip(a.iter()).zip(b.iter()).zip(&self.tables) {
+        let limbs = out.iter_mut().zip(a.iter()).zip(b.iter()).zip(&self.tables);
+        parallel::each(Work::Pass, a.data().len(), limbs, |(((o, x), y), table)| {
             kernel::mul_add_assign(o, x, y, table.modulus());
-        }
+        });
     }
 
     /// a *= scalars, one prepared residue per limb.
     pub fn mul_scalar_assign<F: Form>(&self, a: &mut Poly<F>, scalars: &[Shoup]) {
         assert_eq!(a.limbs(), scalars.len(), "one residue per limb");
-        for ((limb, scalar), table) in a.iter_mut().zip(scalars).zip(&self.tables) {
+        let (words, limbs) = (a.data().len(), a.iter_mut().zip(scalars).zip(&self.tables));
+        parallel::each(Work::Pass, words, limbs, |((limb, scalar), table)| {
             kernel::mul_scalar_assign(limb, *scalar, table.modulus());
-        }
+        });
     }
 
     /// out += a scalars, one prepared residue per limb.
@@ -183,9 +188,10 @@ impl Basis {
     pub fn mul_scalar_add_assign<F: Form>(&self, out: &mut Poly<F>, a: &Poly<F>, scalars: &[Shoup]) {
         assert_eq!(a.limbs(), scalars.len(), "one residue per limb");
         self.check(out, a);
-        for (((o, x), scalar), table) in out.iter_mut().zip(a.iter()).zip(scalars).zip(&self.tables) {
+        let limbs = out.iter_mut().zip(a.iter()).zip(scalars).zip(&self.tables);
+        parallel::each(Work::Pass, a.data().len(), limbs, |(((o, x), scalar), table)| {
             kernel::mul_scalar_add_assign(o, x, *scalar, table.modulus());
-        }
+        });
     }
 
     /// Signed coefficients as residues for the first `limbs` primes.
@@ -195,7 +201,9 @@ impl Basis {
     pub fn from_signed(&self, coefficients: &[i64], limbs: usize) -> Poly<Coeff> {
         assert_eq!(coefficients.len(), self.degree, "a polynomial has N coefficients");
         let mut poly = Poly::zero(self.degree, limbs);
-        self.each(&mut poly, |table, limb| kernel::reduce_signed(limb, coefficients, table.modulus()));
+        self.each(Work::Pass, &mut poly, |table, limb| {
+            kernel::reduce_signed(limb, coefficients, table.modulus())
+        });
         poly
     }
 
@@ -206,7 +214,7 @@ impl Basis {
     pub fn from_small(&self, coefficients: &[i8], limbs: usize) -> Poly<Coeff> {
         assert_eq!(coefficients.len(), self.degree, "a polynomial has N coefficients");
         let mut poly = Poly::zero(self.degree, limbs);
-        self.each(&mut poly, |table, limb| {
+        self.each(Work::Pass, &mut poly, |table, limb| {
             assert!(table.modulus().value() > 127, "small coefficients are below the prime");
             kernel::reduce_small(limb, coefficients, table.modulus());
         });
@@ -236,9 +244,10 @@ impl Basis {
             |_, part| kernel::add_scalar_assign(part, half, last_modulus),
         );
         let last = &*last;
-        let mut lifted = Poly::<Coeff>::scratch(degree, 1);
-        let lifted = lifted.limb_mut(0);
-        for ((limb, table), inverse) in kept.iter_mut().zip(tables).zip(inverses) {
+        let (words, limbs) = (kept.data().len(), kept.iter_mut().zip(tables).zip(inverses));
+        let scratch = || Poly::<Coeff>::scratch(degree, 1);
+        parallel::each_with(Work::Transform, words, limbs, scratch, |lifted, ((limb, table), inverse)| {
+            let lifted = lifted.limb_mut(0);
             let modulus = table.modulus();
             let half = modulus.reduce(half);
             table.forward_with(
@@ -251,25 +260,28 @@ impl Basis {
                     kernel::sub_mul_assign(limb, part, *inverse, modulus);
                 },
             );
-        }
+        });
         kept
     }
 
-    fn each<F: Form>(&self, poly: &mut Poly<F>, mut f: impl FnMut(&NttTable, &mut [u64])) {
+    fn each<F: Form>(&self, work: Work, poly: &mut Poly<F>, f: impl Fn(&NttTable, &mut [u64]) + Sync + Send) {
         assert!(
             poly.degree() == self.degree && poly.limbs() <= self.tables.len(),
             "the polynomial is over this basis"
         );
-        for (limb, table) in poly.iter_mut().zip(&self.tables) {
-            f(table, limb);
-        }
+        let (words, limbs) = (poly.data().len(), poly.iter_mut().zip(&self.tables));
+        parallel::each(work, words, limbs, |(limb, table)| f(table, limb));
     }
 
-    fn zip<F: Form>(&self, a: &mut Poly<F>, b: &Poly<F>, f: impl Fn(&mut [u64], &[u64], &Modulus)) {
+    fn zip<F: Form>(
+        &self,
+        a: &mut Poly<F>,
+        b: &Poly<F>,
+        f: impl Fn(&mut [u64], &[u64], &Modulus) + Sync + Send,
+    ) {
         self.check(a, b);
-        for ((x, y), table) in a.iter_mut().zip(b.iter()).zip(&self.tables) {
-            f(x, y, table.modulus());
-        }
+        let limbs = a.iter_mut().zip(b.iter()).zip(&self.tables);
+        parallel::each(Work::Pass, b.data().len(), limbs, |((x, y), table)| f(x, y, table.modulus()));
     }
 
     fn check<F: Form>(&self, a: &Poly<F>, b: &Poly<F>) {

@@ -3,6 +3,7 @@
 use crate::kernel;
 use crate::kernel::sums::{self, Fraction};
 use crate::modulus::Shoup;
+use crate::parallel::{self, Work};
 use crate::{Coeff, Modulus, Poly};
 
 /// From primes q_1 … q_s with product D to other primes, for numbers in about [-D/2, D/2] (S. Halevi, Y. Polyakov and
@@ -68,15 +69,16 @@ impl Extension {
     /// Makes numbers ready: `fill` writes the residues modulo source prime i, in [0, q_i), into the buffer it is given.
     ///
     /// Cost: a product by a constant for each prime, nothing for one prime alone.
-    pub fn prepare(&self, degree: usize, mut fill: impl FnMut(usize, &mut [u64])) -> Prepared {
+    pub fn prepare(&self, degree: usize, fill: impl Fn(usize, &mut [u64]) + Sync + Send) -> Prepared {
         let count = self.sources();
         let mut words = Poly::scratch(degree, if count == 1 { 1 } else { count + 1 });
-        for (i, limb) in words.iter_mut().take(count).enumerate() {
+        let limbs = words.iter_mut().take(count).enumerate();
+        parallel::each(Work::Transform, count * degree, limbs, |(i, limb)| {
             fill(i, limb);
             if count > 1 {
                 kernel::mul_scalar_assign(limb, self.inverses[i], &self.moduli[i]);
             }
-        }
+        });
         if count > 1 {
             let mut limbs = words.iter_mut();
             let mut slices = [&[][..]; 64];

@@ -14,6 +14,7 @@
 //! | [`automorphism`] | X -> X^g as a permutation |
 //! | [`crt`] | residues to centered numbers |
 //! | [`extension`] | residues over some primes to residues over others |
+//! | [`parallel`] | limbs on several threads, as a feature |
 //! | [`sample`] | expansion of seeds, error and secret samplers |
 
 pub mod automorphism;
@@ -24,6 +25,7 @@ pub mod extension;
 pub mod kernel;
 pub mod modulus;
 pub mod ntt;
+pub mod parallel;
 pub mod poly;
 pub mod prime;
 pub mod sample;

@@ -50,6 +50,18 @@ const SUPPRESSIONS: &str = "
    Memcheck:Value8
    fun:*sample*accept*
 }
+{
+   rejection of single bytes: where a stretch goes, jumps
+   Memcheck:Cond
+   fun:mem*
+   fun:*sample*accept*
+}
+{
+   rejection of single bytes: where a stretch goes
+   Memcheck:Value8
+   fun:mem*
+   fun:*sample*accept*
+}
 ";
 
 /// The program, compiled like a release: overflow checks would be branches of their own.

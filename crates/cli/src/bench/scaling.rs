@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hei_ckks::{EvaluationKeys, KeyManifest, OsRandomness, ParametersLiteral, SecretKey};
 use hei_ring::GaloisElement;
+use hei_ring::parallel::Threads;
 use serde::Serialize;
 
 use super::args::BenchScaling;
@@ -45,7 +46,17 @@ struct Report {
     by_primes: Vec<Point>,
     sizes: Vec<Size>,
     key_generation: Vec<KeyRate>,
-    two_threads: &'static str,
+    two_threads: Vec<Both>,
+}
+
+/// The same operation on one thread and, right after, on two.
+#[derive(Serialize)]
+struct Both {
+    op: &'static str,
+    set: &'static str,
+    one_us: f64,
+    two_us: f64,
+    times_as_fast: f64,
 }
 
 #[derive(Serialize)]
@@ -94,7 +105,7 @@ pub(crate) fn run(args: &BenchScaling) -> Outcome {
         by_primes: Vec::new(),
         sizes: Vec::new(),
         key_generation: Vec::new(),
-        two_threads: "absent: this version computes on one thread for each operation",
+        two_threads: Vec::new(),
     };
     let largest = if args.quick { 8192 } else { 65536 };
     let mut degree = 4096;
@@ -121,6 +132,11 @@ pub(crate) fn run(args: &BenchScaling) -> Outcome {
                 weigh(set.name, &set.literal(hybrid), effort, &mut report)?;
             }
         }
+    }
+    let threads = Threads::new(2).map_err(anyhow::Error::from)?;
+    for set in SETS.iter().filter(|set| !args.quick || set.degree <= 8192) {
+        output::progress(format_args!("two threads: {}", set.name));
+        two_threads(set.name, &set.literal(set.hybrid.is_some()), effort, &threads, &mut report.two_threads)?;
     }
     report.machine.finish();
     let markdown = report.markdown();
@@ -161,6 +177,23 @@ fn points(
             median_us: times.quantile(0.5).as_secs_f64() * 1e6,
             min_us: times.min().as_secs_f64() * 1e6,
         });
+    }
+    Ok(())
+}
+
+fn two_threads(
+    set: &'static str,
+    literal: &ParametersLiteral,
+    effort: Effort,
+    threads: &Threads,
+    out: &mut Vec<Both>,
+) -> Result<(), Failure> {
+    let workload = Workload::new(literal)?;
+    for op in Operation::ALL.into_iter().filter(|op| workload.offers(*op)) {
+        let one = Times::gather(effort, |count| workload.time(op, count))?;
+        let two = threads.run(|| Times::gather(effort, |count| workload.time(op, count)))?;
+        let [one_us, two_us] = [one, two].map(|times| times.quantile(0.5).as_secs_f64() * 1e6);
+        out.push(Both { op: op.name(), set, one_us, two_us, times_as_fast: one_us / two_us.max(1e-9) });
     }
     Ok(())
 }
@@ -238,7 +271,6 @@ impl Report {
         let mut out = String::from("# How cost grows\n\n");
         out += &self.machine.markdown();
         out += "- medians in microseconds\n";
-        let _ = writeln!(out, "- two threads against one: {}", self.two_threads);
         out += "\n## With the degree: primes of [36, 34] bits and a special one of 36\n\n";
         table(&mut out, &self.by_degree, "N", |p| p.degree.to_string());
         let degree = self.by_primes.first().map_or(0, |p| p.degree);
@@ -270,6 +302,13 @@ impl Report {
                 "| {} | {} | {} | {us} | {:.0} |",
                 k.key, k.set, k.special_primes, k.per_second
             );
+        }
+        out += "\n## Two threads against one\n\nMicroseconds on one thread, on two (feature `parallel`), and how many times \
+                as fast that is.\n\n| operation | set | one | two | |\n|---|---|---:|---:|---:|\n";
+        for both in &self.two_threads {
+            let (one, two) = (microseconds(both.one_us), microseconds(both.two_us));
+            let _ =
+                writeln!(out, "| {} | {} | {one} | {two} | {:.2} |", both.op, both.set, both.times_as_fast);
         }
         out
     }
