@@ -94,7 +94,8 @@ fn watched() {
             stop("alive");
             values.zeroize();
             for (mut re, mut im) in encoder.decode_complex(&opened) {
-                (re.zeroize(), im.zeroize());
+                re.zeroize();
+                im.zeroize();
             }
             encoder.decode_coefficients(&opened).zeroize();
             drop(opened);
