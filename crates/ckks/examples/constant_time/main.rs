@@ -14,7 +14,7 @@ mod probes;
 mod timing;
 
 use hei_ring::kernel::{self, Level};
-use probes::{PROBES, State};
+use probes::{PROBES, Probe, State};
 
 /// Secrets that a probe is traced with: all zero, the largest, and a random one.
 const SECRETS: u64 = 3;
@@ -45,9 +45,7 @@ fn main() {
                     }
                     for secret in 0..SECRETS {
                         state.fill(secret);
-                        instrument::breakpoint();
-                        (probe.run)(&mut state);
-                        instrument::breakpoint();
+                        traced(probe, &mut state);
                     }
                 }
                 _ => timing::report(probe, &mut state),
@@ -55,4 +53,12 @@ fn main() {
         }
         _ => panic!("constant_time list | (poison|trace|time) LEVEL PROBE"),
     }
+}
+
+/// One place for all secrets: not unrolled with the loop around it.
+#[inline(never)]
+fn traced(probe: &Probe, state: &mut State) {
+    instrument::breakpoint();
+    (probe.run)(state);
+    instrument::breakpoint();
 }
