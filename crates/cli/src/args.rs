@@ -91,6 +91,12 @@ pub(crate) struct SettingsArgs {
     /// What to log on standard error: off, error, warn, info or debug; never payloads, keys or values [default: warn].
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
+    /// Certificate chain (PEM): speak TLS, and HTTP/2 with those that can. Read again on SIGHUP.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_cert: Option<String>,
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_key: Option<String>,
     /// Where the operator's /metrics and /health listen [default: nowhere].
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) admin: Option<String>,
@@ -216,6 +222,9 @@ pub(crate) struct Remote {
     /// File that holds a bearer token, and nothing else.
     #[arg(long, value_name = "FILE", env = "HEI_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// Certificates (PEM) of the authorities to trust for https, instead of those the world trusts.
+    #[arg(long, value_name = "FILE", env = "HEI_CA")]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// List the models a server offers.

@@ -6,6 +6,7 @@ mod compare;
 mod driver;
 mod files;
 mod flow;
+mod load;
 mod machine;
 mod peers;
 mod primitives;
@@ -22,6 +23,7 @@ pub(crate) fn run(args: &Bench) -> Outcome {
     match &args.command {
         BenchCommand::Primitives(args) => primitives::run(args),
         BenchCommand::Flow(args) => flow::run(args),
+        BenchCommand::Load(args) => load::run(args),
         BenchCommand::Compare(args) => compare::run(args),
         BenchCommand::Scaling(args) => scaling::run(args),
     }

@@ -84,6 +84,8 @@ fn flags(args: &SettingsArgs) -> Result<Vec<Flag>, Failure> {
         ("--tokens", args.tokens.clone()),
         ("--behind-proxy", truth(args.behind_proxy)),
         ("--enable-plain", truth(args.enable_plain)),
+        ("--tls-cert", args.tls_cert.clone()),
+        ("--tls-key", args.tls_key.clone()),
         ("--admin", args.admin.clone()),
         ("--log", args.log.clone()),
         ("--log-format", args.log_format.clone()),

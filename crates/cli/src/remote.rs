@@ -15,7 +15,16 @@ use crate::exit::{Exit, Failure};
 /// A client for the server that was named, with the token that was named.
 pub(crate) fn connect(args: &Remote, timeout: Duration) -> Result<HttpClient, Failure> {
     let token = args.token_file.as_deref().map(read_token).transpose()?;
-    Ok(HttpClient::new(&args.url, Options { token, timeout: Some(timeout) })?)
+    let authorities = args.ca.as_deref().map(read_authorities).transpose()?;
+    Ok(HttpClient::new(&args.url, Options { token, timeout: Some(timeout), authorities })?)
+}
+
+fn read_authorities(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    const MAX_BYTES: u64 = 4 << 20;
+    let local = |error: std::io::Error| Failure::new(Exit::Local, format!("{}: {error}", path.display()));
+    let mut pem = Vec::new();
+    std::fs::File::open(path).map_err(local)?.take(MAX_BYTES).read_to_end(&mut pem).map_err(local)?;
+    Ok(pem)
 }
 
 fn read_token(path: &std::path::Path) -> Result<Zeroizing<String>, Failure> {

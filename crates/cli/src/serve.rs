@@ -3,8 +3,8 @@
 use std::io::Read;
 
 use anyhow::Context;
-use hei_server::Server;
 use hei_server::settings::{LogFormat, LogLevel};
+use hei_server::{Certificates, Server};
 use serde_json::json;
 use tokio::sync::oneshot;
 use tracing_subscriber::Layer;
@@ -27,7 +27,12 @@ pub(crate) fn run(args: &Serve) -> Outcome {
     let stdin_closes = args.until_stdin_closes;
     runtime.block_on(async {
         let server = Server::bind(config).await?;
-        let url = format!("http://{}", server.local_addr());
+        let certificates = server.certificates();
+        let scheme = if certificates.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", server.local_addr());
+        if let Some(certificates) = certificates {
+            tokio::spawn(reload_on_hangup(certificates));
+        }
         let admin = server.admin_addr().map(|address| format!("http://{address}"));
         let stop = told_to_stop(stdin_closes);
         if args.json {
@@ -94,6 +99,19 @@ async fn stop(signals: impl Future<Output = ()>, stdin_closes: bool) {
     }
     output::progress("stopping: no new connections, finishing accepted jobs");
 }
+
+/// Reads certificates again whenever a hangup is signalled, as supervisors do after a renewal.
+#[cfg(unix)]
+async fn reload_on_hangup(certificates: Certificates) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        certificates.reload();
+    }
+}
+
+#[cfg(not(unix))]
+async fn reload_on_hangup(_: Certificates) {}
 
 #[cfg(unix)]
 fn signals() -> impl Future<Output = ()> {

@@ -36,6 +36,9 @@ pub enum HttpError {
         "not a server address: expected http://host[:port] or https://host[:port], without user or query"
     )]
     InvalidUrl,
+    /// The certificates to trust are none.
+    #[error("no certificate in the file of authorities: expected PEM, one or more certificates")]
+    InvalidAuthority,
     /// The bearer token cannot be one.
     #[error("the bearer token is empty, too long, or has characters a token never has")]
     InvalidToken,
@@ -96,6 +99,8 @@ pub struct Options {
     pub token: Option<Zeroizing<String>>,
     /// Time for one call with all its attempts; two minutes when absent.
     pub timeout: Option<Duration>,
+    /// Certificates (PEM) of the authorities to trust, instead of those the world trusts.
+    pub authorities: Option<Vec<u8>>,
 }
 
 /// One server.
@@ -137,7 +142,7 @@ impl HttpClient {
     /// A client of the server at `url` (`http://host[:port]`). Connects when first used.
     pub fn new(url: &str, options: Options) -> Result<Self, HttpError> {
         let timeout = options.timeout.unwrap_or(Duration::from_secs(120));
-        Ok(Self { origin: Origin::new(url, options.token)?, timeout })
+        Ok(Self { origin: Origin::new(url, options.token, options.authorities.as_deref())?, timeout })
     }
 
     /// The server's address.

@@ -28,6 +28,7 @@ use crate::config::ServerConfig;
 use crate::fair;
 use crate::id::{IdempotencyKey, Tenant};
 use crate::keys::KeyStore;
+use crate::line::{Line, Place};
 use crate::metrics::{Metrics, Reading};
 use crate::quota::Quotas;
 use crate::registry::{Document, Registry};
@@ -41,6 +42,8 @@ use crate::worker::{self, ServiceTime, Task, Workshop};
 const DURABLE_WORKERS: usize = 64;
 /// When a look at a full disk is worth it again.
 const DISK_RETRY_SECONDS: u64 = 30;
+/// Bodies longer than this are validated on threads of their own.
+const BULK: usize = 4 << 20;
 /// The unit in which octets are budgeted.
 const BUDGET_UNIT: u64 = 1024;
 
@@ -74,6 +77,9 @@ pub(crate) struct App {
     stopping: Notify,
     service: Document,
     worker_count: usize,
+    line: Arc<Line>,
+    /// For what takes long to validate: threads of their own that give way to the others.
+    bulk: Compute,
     refusals: Sampler,
 }
 
@@ -130,7 +136,11 @@ impl App {
         let key_budget = Budget::new(budget(config.capacity.stored_key_bytes));
         let body_budget = Budget::new(budget(config.capacity.buffered_body_bytes));
         let input_budget = budget(config.capacity.queued_input_bytes);
+        let line = Arc::new(Line::new(config.capacity.max_queue_wait));
+        let bulk = Compute::start_yielding(threads.div_ceil(2), places).map_err(StartError::Threads)?;
         let app = Arc::new(Self {
+            line,
+            bulk,
             config,
             registry,
             workshop,
@@ -211,6 +221,7 @@ impl App {
         self.metrics().encode(&Reading {
             ready: self.is_ready() && self.check_capacity().await.is_ok(),
             queued: queued as u64,
+            line: self.line.now(),
             unfinished: self.unfinished().await,
             workers: self.worker_count,
             threads: compute.threads(),
@@ -286,12 +297,18 @@ impl App {
         Problem::new(ProblemCode::QueueFull).with_retry_after(self.retry_after().await)
     }
 
+    /// A place in line for a received submission.
+    pub(crate) fn place_in_the_line(&self) -> Result<Place, Problem> {
+        self.line.enter().map_err(line_too_long)
+    }
+
     /// Whether a job of this tenant would be accepted now.
     pub(crate) async fn check_room(&self, tenant: &Tenant) -> Result<(), Problem> {
         if !self.is_ready() {
             let seconds = whole_seconds(self.config.connections.drain);
             return Err(Problem::new(ProblemCode::NotReady).with_retry_after(seconds));
         }
+        self.line.check().map_err(line_too_long)?;
         let room = self.store().room(tenant).await;
         self.stored(room).await
     }
@@ -352,13 +369,16 @@ impl App {
         }
     }
 
-    /// Runs CPU-bound work for a request on the compute pool; tenants take turns.
+    /// Runs CPU-bound work for a request of so many octets on the compute pool; tenants take turns.
     pub(crate) async fn compute<T: Send + 'static>(
         &self,
         tenant: &Tenant,
+        octets: usize,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        match self.workshop.compute.run_for(Lane::Validate, Some(tenant.clone()), work).await {
+        // What takes long gives way: a flood of long bodies costs the others little.
+        let compute = if octets > BULK { &self.bulk } else { &self.workshop.compute };
+        match compute.run_for(Lane::Validate, Some(tenant.clone()), work).await {
             Ok(value) => Ok(value),
             Err(error) => {
                 tracing::error!(%error, "work for a request did not finish");
@@ -403,6 +423,11 @@ impl App {
             }
         })
     }
+}
+
+/// The answer where a submission would wait too long.
+fn line_too_long(expected: Duration) -> Problem {
+    Problem::new(ProblemCode::QueueFull).with_retry_after(whole_seconds(expected))
 }
 
 /// Whole seconds, rounded up, at least 1.

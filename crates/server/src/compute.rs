@@ -89,6 +89,18 @@ impl Compute {
     /// # Errors
     /// When the operating system refuses a thread.
     pub fn start(threads: usize, lane_capacity: usize) -> std::io::Result<Self> {
+        Self::start_with("hei-compute", threads, lane_capacity, || ())
+    }
+
+    /// The same, with threads that give way to all others of the process where the system knows how.
+    ///
+    /// # Errors
+    /// When the operating system refuses a thread.
+    pub fn start_yielding(threads: usize, lane_capacity: usize) -> std::io::Result<Self> {
+        Self::start_with("hei-bulk", threads, lane_capacity, give_way)
+    }
+
+    fn start_with(name: &str, threads: usize, lane_capacity: usize, begin: fn()) -> std::io::Result<Self> {
         let queues = Queues {
             validate: Rounds::default(),
             evaluate: Rounds::default(),
@@ -105,8 +117,11 @@ impl Compute {
         let mut pool = Self { shared, threads: Vec::new() };
         for index in 0..threads.max(1) {
             let shared = Arc::clone(&pool.shared);
-            let builder = std::thread::Builder::new().name(format!("hei-compute-{index}"));
-            pool.threads.push(builder.spawn(move || serve(&shared))?);
+            let builder = std::thread::Builder::new().name(format!("{name}-{index}"));
+            pool.threads.push(builder.spawn(move || {
+                begin();
+                serve(&shared);
+            })?);
         }
         Ok(pool)
     }
@@ -180,6 +195,18 @@ impl Drop for Compute {
         self.shared.work_arrived.notify_all();
     }
 }
+
+/// On Linux a thread has a priority of its own.
+#[cfg(target_os = "linux")]
+fn give_way() {
+    const NICE: i32 = 10;
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::warn!(%error, "threads for long bodies run at the priority of the others");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn give_way() {}
 
 fn serve(shared: &Shared) {
     loop {

@@ -12,6 +12,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::http::BodyLimits;
 use crate::quota::QuotaLimits;
 use crate::store::durable::DurableOptions;
+use crate::tls::TlsChoice;
 
 /// One compiled model: the octets of a `.hei` file, and what to call it when it is refused.
 #[derive(Clone)]
@@ -27,6 +28,9 @@ pub struct ModelSource {
 pub struct ConnectionLimits {
     /// Connections held at once; more wait in the backlog of the operating system.
     pub max_connections: usize,
+    /// Connections held at once from one address (of IPv6, one /64); `None` for half of all, and no limit for
+    /// loopback and behind a proxy.
+    pub max_per_address: Option<usize>,
     /// How long a connection may take to send a header section, and how long it may idle between requests.
     pub header_timeout: Duration,
     /// Octets of a request's header section, names, values and separators.
@@ -41,6 +45,7 @@ impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             max_connections: 1024,
+            max_per_address: None,
             header_timeout: Duration::from_secs(10),
             max_header_bytes: 16 << 10,
             max_header_fields: 64,
@@ -66,6 +71,8 @@ pub struct CapacityLimits {
     pub stored_key_bytes: u64,
     /// How long a request waits for its share of [`Self::buffered_body_bytes`] before it is refused.
     pub admission_wait: Duration,
+    /// The longest wait in line that a new submission is let in for; it is refused early where more is expected.
+    pub max_queue_wait: Duration,
     /// Clients that wait for one tenant's jobs at once; more are answered without waiting.
     pub waiters_per_tenant: u32,
 }
@@ -80,6 +87,7 @@ impl Default for CapacityLimits {
             queued_input_bytes: 512 << 20,
             stored_key_bytes: 4 << 30,
             admission_wait: Duration::from_secs(1),
+            max_queue_wait: Duration::from_secs(30),
             waiters_per_tenant: 256,
         }
     }
@@ -132,6 +140,8 @@ pub struct ServerConfig {
     pub auth: AuthChoice,
     /// Whether something in front of a listener that is not loopback speaks TLS and keeps everyone else out.
     pub behind_proxy: bool,
+    /// How TLS is spoken, if it is.
+    pub tls: TlsChoice,
     /// Where an operator looks at the server.
     pub admin: AdminChoice,
     /// Where the time comes from.
@@ -156,6 +166,7 @@ impl ServerConfig {
             store: StoreChoice::Memory,
             auth: AuthChoice::default(),
             behind_proxy: false,
+            tls: TlsChoice::default(),
             admin: AdminChoice::default(),
             clock: Arc::new(SystemClock::start()),
         }

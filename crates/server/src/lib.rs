@@ -17,10 +17,13 @@ mod cancel;
 pub mod clock;
 pub mod compute;
 pub mod config;
+mod connection;
 mod fair;
+mod frames;
 mod http;
 pub mod id;
 pub mod keys;
+mod line;
 mod metrics;
 mod quota;
 mod registry;
@@ -29,6 +32,7 @@ mod serve;
 pub mod settings;
 pub mod store;
 mod timing;
+mod tls;
 mod trace;
 mod worker;
 
@@ -39,7 +43,8 @@ pub use config::{AdminChoice, CapacityLimits, ConnectionLimits, ModelSource, Ser
 pub use http::{BodyLimits, routes};
 pub use quota::QuotaLimits;
 pub use registry::RegistryError;
-pub use serve::{BoundServer, Server, StartError};
+pub use serve::{BoundServer, Certificates, Server, StartError};
+pub use tls::{TlsChoice, TlsError};
 
 /// Locks a mutex whose data is valid after any panic: every critical section here leaves it whole.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -83,6 +83,7 @@ pub(crate) struct Reading {
     pub(crate) ready: bool,
     pub(crate) queued: u64,
     pub(crate) unfinished: u64,
+    pub(crate) line: (usize, Duration),
     pub(crate) workers: usize,
     pub(crate) threads: usize,
     pub(crate) busy: usize,
@@ -111,6 +112,8 @@ pub(crate) struct Metrics {
     running: Gauge,
     jobs: Family<State, Gauge>,
     queue_depth: Gauge,
+    line: Gauge,
+    line_seconds: Float,
     store_duration: Timings<Operation>,
     key_hits: Counter,
     key_misses: Counter,
@@ -173,6 +176,8 @@ impl Metrics {
             running: Gauge::default(),
             jobs: Family::default(),
             queue_depth: Gauge::default(),
+            line: Gauge::default(),
+            line_seconds: Float::default(),
             store_duration: Family::new_with_constructor(durations),
             key_hits: Counter::default(),
             key_misses: Counter::default(),
@@ -235,6 +240,8 @@ impl Metrics {
             "From a job's acceptance to its evaluation",
             self.queue_wait.clone(),
         );
+        r.register("line", "Submissions received and not finished", self.line.clone());
+        r.register("line_seconds", "How long a new one is expected to wait", self.line_seconds.clone());
         r.register("evaluate_duration_seconds", "Evaluating a plan", self.evaluate_duration.clone());
         r.register("encode_duration_seconds", "Writing a result", self.encode_duration.clone());
         r.register(
@@ -352,6 +359,8 @@ impl Metrics {
         state("queued").set(whole(reading.unfinished.saturating_sub(running)));
         state("running").set(whole(running));
         self.queue_depth.set(whole(reading.queued));
+        self.line.set(count(reading.line.0));
+        self.line_seconds.set(reading.line.1.as_secs_f64());
         self.ready.set(i64::from(reading.ready));
         self.workers.set(count(reading.workers));
         self.threads.set(count(reading.threads));

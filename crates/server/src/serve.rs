@@ -6,16 +6,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tower::ServiceExt;
 
 use crate::admin::Admin;
 use crate::app::App;
@@ -23,9 +16,11 @@ use crate::auth::AuthChoice;
 use crate::auth::tokens::TokenError;
 use crate::backend::Backend;
 use crate::config::ServerConfig;
-use crate::http::{self, Lingering};
+use crate::connection::{self, Addresses};
+use crate::http;
 use crate::registry::{Registry, RegistryError};
 use crate::store::durable::OpenError;
+use crate::tls::{Tls, TlsError};
 
 /// How long to pause after the operating system refused a connection, for instance for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -79,6 +74,9 @@ pub enum StartError {
         /// What to do.
         remedy: &'static str,
     },
+    /// Certificate or key are not usable.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The operating system refused threads.
     #[error("cannot start the compute threads: {0}")]
     Threads(std::io::Error),
@@ -101,7 +99,7 @@ impl Server {
     /// # Errors
     /// [`StartError`], naming what to mend; nothing is served then.
     pub async fn bind(config: ServerConfig) -> Result<BoundServer, StartError> {
-        let registry = prepare(&config)?;
+        let (registry, tls) = prepare(&config)?;
         let address = config.listen;
         let listen = |cause| StartError::Listen { address, cause };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
@@ -112,12 +110,12 @@ impl Server {
         };
         let backend = Backend::open(&config).await?;
         let app = App::start(config, registry, backend)?;
-        Ok(BoundServer { listener, address, app, admin })
+        Ok(BoundServer { listener, address, app, admin, tls })
     }
 }
 
 /// Loads the registry, and refuses what must not be served.
-fn prepare(config: &ServerConfig) -> Result<Registry, StartError> {
+fn prepare(config: &ServerConfig) -> Result<(Registry, Option<Tls>), StartError> {
     if let Some(name) = config.limits.below_minimum() {
         let (value, minimum) = (config.limits.value(name), name.minimum());
         return Err(StartError::Limit { name: name.as_str(), value, minimum });
@@ -129,7 +127,8 @@ fn prepare(config: &ServerConfig) -> Result<Registry, StartError> {
     {
         return Err(StartError::AdminBeyondLoopback { address });
     }
-    Ok(Registry::load(&config.models, &config.limits)?)
+    let tls = Tls::start(&config.tls)?;
+    Ok((Registry::load(&config.models, &config.limits)?, tls))
 }
 
 /// Whoever can reach an address that is not loopback is a stranger, and may be listening.
@@ -142,10 +141,10 @@ fn check_safety(config: &ServerConfig) -> Result<(), StartError> {
     if config.auth == AuthChoice::Development {
         return refuse("callers are not authenticated", "give a token file with --tokens");
     }
-    if !config.behind_proxy {
+    if !config.behind_proxy && config.tls.certificates.is_none() {
         return refuse(
             "tokens would travel in plain HTTP",
-            "put a proxy that speaks TLS in front and say so with --behind-proxy",
+            "give --tls-cert and --tls-key, or put a proxy that speaks TLS in front and say so with --behind-proxy",
         );
     }
     Ok(())
@@ -157,9 +156,26 @@ pub struct BoundServer {
     address: SocketAddr,
     app: Arc<App>,
     admin: Option<Admin>,
+    tls: Option<Tls>,
+}
+
+/// The certificates of a server, which can be read again while it serves.
+pub struct Certificates(Tls);
+
+impl Certificates {
+    /// Reads certificate and key from their files again. What is not usable is logged and changes nothing.
+    pub fn reload(&self) {
+        self.0.reload();
+    }
 }
 
 impl BoundServer {
+    /// The certificates, if TLS is spoken.
+    #[must_use]
+    pub fn certificates(&self) -> Option<Certificates> {
+        self.tls.clone().map(Certificates)
+    }
+
     /// Where the operator's listener is, if there is one.
     #[must_use]
     pub fn admin_addr(&self) -> Option<SocketAddr> {
@@ -175,11 +191,11 @@ impl BoundServer {
     /// Serves until `shutdown` is ready; then stops accepting, reports not ready, lets answers and accepted jobs
     /// finish within the drain limit, and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, address, app, admin } = self;
+        let Self { listener, address, app, admin, tls } = self;
         // The operator looks on until all is done.
         let _admin = admin.map(|admin| admin.serve(Arc::clone(&app)));
         tracing::info!(%address, models = app.registry().len(), "listening");
-        if !address.ip().to_canonical().is_loopback() {
+        if !address.ip().to_canonical().is_loopback() && tls.is_none() {
             tracing::warn!(
                 %address,
                 "listening beyond this machine in plain HTTP: whoever reads what travels reads the tokens; only \
@@ -189,6 +205,10 @@ impl BoundServer {
         let router = http::router(Arc::clone(&app));
         let connections = Arc::new(Semaphore::new(app.config().connections.max_connections));
         let graceful = GracefulShutdown::new();
+        let config = app.config();
+        let everyone_is_one = config.behind_proxy || address.ip().to_canonical().is_loopback();
+        let half = (!everyone_is_one).then_some(config.connections.max_connections.div_ceil(2));
+        let addresses = Addresses::new(config.connections.max_per_address.or(half));
         let mut shutdown = pin!(shutdown);
         loop {
             let accepted = async {
@@ -199,19 +219,20 @@ impl BoundServer {
                 () = &mut shutdown => break,
                 accepted = accepted => accepted,
             };
-            let (Ok((stream, _peer)), Ok(permit)) = (accepted, permit) else {
+            let (Ok((stream, peer)), Ok(permit)) = (accepted, permit) else {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            // Answers are small and whole; waiting to fill a segment only delays them.
-            drop(stream.set_nodelay(true));
-            let connection = graceful.watch(connection(stream, router.clone(), &app));
-            let open = app.metrics().connected();
+            let Some(counting) = addresses.enter(peer.ip()) else {
+                app.metrics().rejected("CONNECTIONS_OF_ADDRESS");
+                continue;
+            };
+            let held = (permit, counting, app.metrics().connected());
+            let (app, router, tls, watcher) =
+                (Arc::clone(&app), router.clone(), tls.clone(), graceful.watcher());
             tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "connection ended");
-                }
-                drop((permit, open));
+                connection::serve(stream, router, &app, tls, watcher).await;
+                drop(held);
             });
         }
         drop(listener);
@@ -226,25 +247,4 @@ impl BoundServer {
         }
         tracing::info!("stopped");
     }
-}
-
-/// One connection's future.
-fn connection(
-    stream: TcpStream,
-    router: Router,
-    app: &App,
-) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + 'static {
-    let linger = app.config().body.linger;
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let router = router.clone();
-        let (parts, body) = request.into_parts();
-        let body = Body::new(Lingering::new(&parts.headers, body, linger));
-        router.oneshot(hyper::Request::from_parts(parts, body))
-    });
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(app.config().connections.header_timeout)
-        // Ours answers with a problem document, this one is the backstop behind it.
-        .max_headers(app.config().connections.max_header_fields.saturating_mul(2))
-        .serve_connection(TokioIo::new(stream), service)
 }

@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-/// A valid `traceparent`, kept as the client wrote it: it is 55 known characters.
+/// A valid `traceparent`. Of it the trace is kept: 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TraceParent {
     trace_id: [u8; 32],
-    parent_id: [u8; 16],
-    sampled: bool,
 }
 
 impl TraceParent {
@@ -23,11 +21,10 @@ impl TraceParent {
         let dashes = [0, 33, 50].iter().all(|at| rest.get(*at) == Some(&b'-'));
         let trace_id = hex::<32>(rest.get(1..33)?)?;
         let parent_id = hex::<16>(rest.get(34..50)?)?;
-        let flags = hex::<2>(rest.get(51..53)?)?;
+        hex::<2>(rest.get(51..53)?)?;
         let zero = |id: &[u8]| id.iter().all(|digit| *digit == b'0');
         let valid = dashes && !zero(&trace_id) && !zero(&parent_id);
-        let low = char::from(flags[1]).to_digit(16)?;
-        valid.then_some(Self { trace_id, parent_id, sampled: low & 1 == 1 })
+        valid.then_some(Self { trace_id })
     }
 
     /// The one `traceparent` of a request. Several are none.
@@ -40,18 +37,6 @@ impl TraceParent {
     /// The trace, 32 hexadecimal digits.
     pub(crate) fn trace_id(&self) -> &str {
         std::str::from_utf8(&self.trace_id).unwrap_or_default()
-    }
-
-    /// The caller's span, 16 hexadecimal digits.
-    #[cfg_attr(not(feature = "otel"), expect(dead_code, reason = "for spans that are exported"))]
-    pub(crate) fn parent_id(&self) -> &str {
-        std::str::from_utf8(&self.parent_id).unwrap_or_default()
-    }
-
-    /// Whether the caller keeps the trace.
-    #[cfg_attr(not(feature = "otel"), expect(dead_code, reason = "for spans that are exported"))]
-    pub(crate) const fn is_sampled(&self) -> bool {
-        self.sampled
     }
 }
 
@@ -81,10 +66,8 @@ mod tests {
         let valid = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let parent = TraceParent::parse(valid.as_bytes()).unwrap();
         assert_eq!(parent.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_eq!(std::str::from_utf8(&parent.parent_id).unwrap(), "00f067aa0ba902b7");
-        assert!(parent.sampled);
         let later = "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00-more";
-        assert!(!TraceParent::parse(later.as_bytes()).unwrap().sampled);
+        assert!(TraceParent::parse(later.as_bytes()).is_some());
         let zeros = "0".repeat(32);
         for bad in [
             String::new(),

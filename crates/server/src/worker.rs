@@ -16,6 +16,7 @@ use crate::compute::{Compute, Lane};
 use crate::fair;
 use crate::id::Tenant;
 use crate::keys::PinnedKey;
+use crate::line::Place;
 use crate::metrics::Metrics;
 use crate::registry::Offer;
 use crate::store::{Lease, Outcome, Store, StoreError};
@@ -42,6 +43,8 @@ pub(crate) struct Task {
     pub(crate) share: OwnedSemaphorePermit,
     /// The place among the jobs that this process takes; free again when the job has ended here.
     pub(crate) slot: Option<OwnedSemaphorePermit>,
+    /// Its place in line; left when the job is terminal.
+    pub(crate) in_line: Option<Place>,
     /// When it took its place in the queue.
     pub(crate) accepted: Instant,
     /// The undertaking that it is part of.
@@ -86,10 +89,10 @@ pub(crate) async fn work(workshop: Arc<Workshop>, queue: Arc<fair::Receiver<Task
     loop {
         let Some(mut task) = queue.recv().await else { return };
         let (lease, deadline, owner) = (task.lease, task.deadline, task.tenant.clone());
-        let slot = task.slot.take();
+        let held = (task.slot.take(), task.in_line.take());
         let running = Arc::clone(&workshop);
         workshop.perform(owner, lease, deadline, move |limit| run(&running, task, limit)).await;
-        drop(slot);
+        drop(held);
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) struct Bench {
 pub(crate) enum BenchCommand {
     Primitives(BenchPrimitives),
     Flow(BenchFlow),
+    Load(BenchLoad),
     Compare(BenchCompare),
     Scaling(BenchScaling),
 }
@@ -59,6 +60,33 @@ pub(crate) struct BenchFlow {
     /// Rows per call.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) batch: u32,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Put the durable server under load: throughput, overload, and a flood of invalid bodies.
+///
+/// Starts servers in processes of their own, on data directories below --folder that are removed afterwards.
+/// Succeeds only if every promise was kept.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei bench load
+  hei bench load --quick --json")]
+pub(crate) struct BenchLoad {
+    /// Where the data directories go; a local disk [default: $XDG_CACHE_HOME/hei/bench].
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) folder: Option<PathBuf>,
+    /// The overloaded server's capacity.max_queue_wait.
+    #[arg(long, value_name = "DURATION", default_value = "20ms")]
+    pub(crate) max_queue_wait: String,
+    /// A tenth of the work: a rough answer.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// So much less of the work; for tests of this program.
+    #[arg(long, hide = true, default_value_t = 1)]
+    pub(crate) less: usize,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

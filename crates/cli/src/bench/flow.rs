@@ -123,7 +123,7 @@ pub(crate) fn run(args: &BenchFlow) -> Outcome {
 }
 
 /// Rows spread over each feature's range (over [-1, 1] where the card has none), the same in every run.
-fn rows(features: &[Feature], batch: usize) -> Vec<Vec<f64>> {
+pub(super) fn rows(features: &[Feature], batch: usize) -> Vec<Vec<f64>> {
     let place = |row: usize, index: usize| ((row * 31 + index * 17 + 7) as f64 * 0.754_877_666).fract();
     let value = |row: usize, (index, feature): (usize, &Feature)| {
         let (low, high) = (feature.minimum.max(-1.0), feature.maximum.min(1.0));

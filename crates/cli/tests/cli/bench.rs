@@ -144,3 +144,29 @@ fn the_kernel_can_be_limited_and_only_to_what_there_is() {
     let free = sandbox.run(&["doctor", "--json"]).json();
     assert_eq!(free["kernel"], free["kernel_detected"]);
 }
+
+#[test]
+fn load_is_put_on_servers_of_its_own_and_every_answer_is_accounted_for() {
+    let sandbox = Sandbox::new();
+    let ended = sandbox.run(&["bench", "load", "--json", "--less", "500", "--folder", "bench"]);
+    // Whether promises are kept is this machine's business, and it is busy with tests.
+    assert!(matches!(ended.code, 0 | 1), "{}", ended.stderr);
+    let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    for traffic in ["prepared", "with_cryptography"] {
+        assert_eq!(report[traffic]["completed"], 60, "{report}");
+        assert_eq!(report[traffic]["answers"], serde_json::json!({ "200": 60 }), "{report}");
+    }
+    let overload = &report["overload"];
+    if !overload.is_null() {
+        let answers = overload["fourfold"]["answers"].as_object().unwrap();
+        assert!(answers.keys().all(|status| status == "200" || status == "503"), "{report}");
+        assert!(answers["200"].as_u64().unwrap() > 0);
+    }
+    let flood = &report["flood"];
+    assert_eq!(flood["answers"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum::<u64>(), 2);
+    assert!(flood["answers"].as_object().unwrap().keys().all(|status| status.starts_with('4')), "{report}");
+    let promises = report["kept"].as_array().unwrap();
+    let kept = promises.iter().all(|promise| promise["kept"] == true);
+    assert_eq!(ended.code, i32::from(!kept), "the exit code says whether all promises were kept");
+    assert_eq!(std::fs::read_dir(sandbox.path("bench")).unwrap().count(), 0, "nothing is left behind");
+}

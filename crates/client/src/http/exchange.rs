@@ -1,10 +1,12 @@
 //! One request and its answer, repeated when that is allowed; answers are cut at a planned size.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hei_protocol::problem::ReceivedProblem;
 use ureq::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, AsSendBody, Body};
 use zeroize::Zeroizing;
 
@@ -62,7 +64,11 @@ enum Attempt {
 }
 
 impl Origin {
-    pub(super) fn new(url: &str, token: Option<Zeroizing<String>>) -> Result<Self, HttpError> {
+    pub(super) fn new(
+        url: &str,
+        token: Option<Zeroizing<String>>,
+        authorities: Option<&[u8]>,
+    ) -> Result<Self, HttpError> {
         let uri: Uri = url.parse().map_err(|_| HttpError::InvalidUrl)?;
         let host = uri.host().filter(|host| !host.is_empty()).ok_or(HttpError::InvalidUrl)?;
         let authority = uri.authority().ok_or(HttpError::InvalidUrl)?.as_str();
@@ -89,6 +95,7 @@ impl Origin {
             // A redirect is an answer we do not follow: neither token nor ciphertext goes to another origin.
             .max_redirects(0)
             .max_redirects_will_error(false)
+            .tls_config(tls(authorities)?)
             .timeout_connect(Some(CONNECT))
             .user_agent(concat!("hei/", env!("CARGO_PKG_VERSION")));
         if loopback {
@@ -224,6 +231,23 @@ fn describe(error: &ureq::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// TLS with hybrid post-quantum key exchange first, trusting these authorities, or those the world trusts.
+fn tls(authorities: Option<&[u8]>) -> Result<TlsConfig, HttpError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
+    let Some(pem) = authorities else { return Ok(config.build()) };
+    let mut trusted = Vec::new();
+    for item in parse_pem(pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|_| HttpError::InvalidAuthority)? {
+            trusted.push(certificate);
+        }
+    }
+    if trusted.is_empty() {
+        return Err(HttpError::InvalidAuthority);
+    }
+    Ok(config.root_certs(RootCerts::Specific(Arc::new(trusted))).build())
 }
 
 fn is_loopback(host: &str) -> bool {

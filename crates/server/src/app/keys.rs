@@ -101,7 +101,7 @@ impl App {
     ) -> Result<(KeyRecord, bool), Problem> {
         let registry = self.registry.clone();
         let size = body.len();
-        let checked = self.compute(tenant, move || {
+        let checked = self.compute(tenant, size, move || {
             let mut body = body;
             let shapes = registry.key_shapes();
             let checked = refuse_secret(&body).and_then(|()| {

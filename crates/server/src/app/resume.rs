@@ -181,6 +181,7 @@ impl App {
                 deadline,
                 share,
                 slot: Some(slot),
+                in_line: None,
                 accepted: Instant::now(),
                 trace: None,
             },

@@ -20,6 +20,7 @@ use crate::clock::later;
 use crate::fair;
 use crate::id::{IdempotencyKey, InvalidIdempotencyKey, Tenant, random_octets};
 use crate::keys::PinnedKey;
+use crate::line::Place;
 use crate::quota::Policy;
 use crate::registry::{Offer, Registry};
 use crate::store::{Claim, Fingerprint, JobFacts, Lookup};
@@ -104,8 +105,9 @@ impl App {
             }
         };
         // Syntax, version and schema come before the key.
+        let octets = body.len();
         let parse = move || InferRequest::parse(format, &body, header_version.as_deref()).map(drop);
-        self.compute(&tenant, parse).await??;
+        self.compute(&tenant, octets, parse).await??;
         Err(taken)
     }
 
@@ -118,9 +120,10 @@ impl App {
     ) -> Result<Fingerprint, Problem> {
         let body = body.clone();
         let head = format!("POST /infer\n{}\n{}\n", format.media_type(), header_version.unwrap_or_default());
-        let small = body.len() <= HASH_INLINE;
+        let octets = body.len();
+        let small = octets <= HASH_INLINE;
         let hash = move || Fingerprint(Sha256::new_with_prefix(head).chain_update(&body).finalize().into());
-        if small { Ok(hash()) } else { self.compute(tenant, hash).await }
+        if small { Ok(hash()) } else { self.compute(tenant, octets, hash).await }
     }
 
     async fn replay(&self, tenant: &Tenant, id: JobId) -> Result<Accepted, Problem> {
@@ -149,8 +152,9 @@ impl App {
         let (app, owner) = (Arc::clone(self), tenant.clone());
         let runtime = tokio::runtime::Handle::current();
         let keep = self.store().keeps_inputs();
+        let in_line = self.place_in_the_line()?;
         let checked = self
-            .compute(tenant, move || {
+            .compute(tenant, received, move || {
                 let key =
                     |needs: Option<&KeyShape>, named| runtime.block_on(app.key_for(&owner, needs, named));
                 let max_inputs = app.config.limits.max_inputs;
@@ -172,7 +176,7 @@ impl App {
             }
             tracing::info!(code = problem.code().as_str(), bytes = received, "submission refused");
         })?;
-        self.enqueue(tenant, valid, key, received, (took, trace)).await
+        self.enqueue(tenant, valid, key, received, (took, trace), in_line).await
     }
 
     /// Stages 13 and 14.
@@ -183,6 +187,7 @@ impl App {
         key: Option<IdempotencyKey>,
         received: usize,
         (validated, trace): (Duration, Option<TraceParent>),
+        in_line: Place,
     ) -> Result<Accepted, Problem> {
         let cost = valid.offer.predicted_micros(rows(valid.batch));
         self.quotas.take(tenant, Policy::Cpu, cost).map_err(|exceeded| {
@@ -239,6 +244,7 @@ impl App {
                     key: valid.key,
                     share,
                     slot: None,
+                    in_line: Some(in_line),
                     accepted,
                     trace,
                 },

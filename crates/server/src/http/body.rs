@@ -197,13 +197,19 @@ async fn collect(
     Ok(first.unwrap_or_else(|| collected.freeze()))
 }
 
-/// Makes room for `missing` more octets, doubling up to the length the body can have. What the body may contain is
+/// Makes room for `missing` more octets: first a little, then the length the body can have. What the body may contain is
 /// for nobody else: the outgrown buffer is wiped.
 fn make_room(collected: &mut BytesMut, missing: usize, whole: u64) {
     let whole = usize::try_from(whole).unwrap_or(usize::MAX);
     let needed = collected.capacity().saturating_add(missing);
-    let doubled = collected.capacity().saturating_mul(2).max(FIRST_CAPACITY).min(whole);
-    let mut larger = BytesMut::with_capacity(doubled.max(needed));
+    // Once this much is real the rest is reserved in one go: what is not written takes no memory, and nothing is copied
+    // again and again while others wait for this thread.
+    let room = match collected.capacity() {
+        0 => FIRST_CAPACITY,
+        _ => whole,
+    }
+    .min(whole);
+    let mut larger = BytesMut::with_capacity(room.max(needed));
     larger.extend_from_slice(collected);
     hei_wire::wipe(collected);
     *collected = larger;

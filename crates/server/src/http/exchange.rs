@@ -42,7 +42,7 @@ pub(super) async fn exchange(State(app): State<Arc<App>>, request: Request, next
         && header_octets(request.headers()) <= connections.max_header_bytes;
     let mut response = if !fits {
         Refused::from(ProblemCode::HeadersTooLarge).into_response()
-    } else if app.auth().is_development() && !is_addressed_to_loopback(request.headers()) {
+    } else if app.auth().is_development() && !is_addressed_to_loopback(&request) {
         if admits_refusal_audit() {
             tracing::warn!(target: "audit", "a request was addressed to a name that is not loopback");
         }
@@ -83,8 +83,10 @@ pub(super) async fn exchange(State(app): State<Arc<App>>, request: Request, next
 
 /// Whether `Host`, where it is given, is a loopback name. Without authentication that is all that tells a program on
 /// this machine from a web page that had its name resolve to loopback.
-fn is_addressed_to_loopback(headers: &HeaderMap) -> bool {
-    headers.get_all(HOST).iter().all(|host| is_loopback_host(host.as_bytes()))
+fn is_addressed_to_loopback(request: &Request) -> bool {
+    // HTTP/2 has it in the target.
+    let authority = request.uri().authority().is_none_or(|name| is_loopback_host(name.as_str().as_bytes()));
+    authority && request.headers().get_all(HOST).iter().all(|host| is_loopback_host(host.as_bytes()))
 }
 
 /// The route's template, as the list of routes has it.

@@ -32,7 +32,9 @@ pub(super) async fn plain(State(app): State<Arc<App>>, request: Request<Body>) -
     let body = receive(&app, &headers, body, &mut share).await?;
     let version = header_version(&headers);
     let registry = app.registry().clone();
-    let answer = app.compute(&tenant, move || evaluate(&registry, &body, version.as_deref())).await??;
+    let octets = body.len();
+    let answer =
+        app.compute(&tenant, octets, move || evaluate(&registry, &body, version.as_deref())).await??;
     let mut response = whole(StatusCode::OK, JSON, to_json(&answer));
     set(&mut response, CACHE_CONTROL, "no-store");
     Ok(response)

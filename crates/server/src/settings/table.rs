@@ -125,6 +125,16 @@ pub const SETTINGS: &[Setting] = &[
         "HEI_LOG_FORMAT"
     ),
     setting!(
+        "tls.certificates",
+        path,
+        server.tls.certificates,
+        "File of the certificate chain (PEM, the server's own first); unset: plain HTTP.",
+        "--tls-cert",
+        "HEI_TLS_CERT"
+    ),
+    setting!("tls.key", path, server.tls.key, "File of its private key (PEM).", "--tls-key", "HEI_TLS_KEY"),
+    setting!("tls.handshake_timeout", time, server.tls.handshake_timeout, "How long a handshake may take."),
+    setting!(
         "admin.listen",
         optional_address,
         server.admin.listen,
@@ -193,6 +203,12 @@ pub const SETTINGS: &[Setting] = &[
         count,
         server.connections.max_connections,
         "Connections held at once; more wait in the backlog of the operating system."
+    ),
+    setting!(
+        "connections.max_per_address",
+        automatic,
+        server.connections.max_per_address,
+        "Connections held at once from one address (of IPv6, one /64); `auto`: half of all, without limit on loopback and behind a proxy."
     ),
     setting!(
         "connections.header_timeout",
@@ -279,6 +295,12 @@ pub const SETTINGS: &[Setting] = &[
         time,
         server.capacity.admission_wait,
         "How long a request waits for its share of `capacity.buffered_body_bytes` before it is refused."
+    ),
+    setting!(
+        "capacity.max_queue_wait",
+        time,
+        server.capacity.max_queue_wait,
+        "Longest wait in line, as measured, for which a submission is let in; where more is expected it is refused at once."
     ),
     setting!(
         "capacity.waiters_per_tenant",

@@ -124,6 +124,7 @@ fn every_choice_of_an_operator_is_a_setting() {
     // A new member does not compile here until it is named, and is named here once it is in the table.
     let ConnectionLimits {
         max_connections: _,
+        max_per_address: _,
         header_timeout: _,
         max_header_bytes: _,
         max_header_fields: _,
@@ -137,6 +138,7 @@ fn every_choice_of_an_operator_is_a_setting() {
         queued_input_bytes: _,
         stored_key_bytes: _,
         admission_wait: _,
+        max_queue_wait: _,
         waiters_per_tenant: _,
     } = CapacityLimits::default();
     let QuotaLimits { window: _, requests: _, reads: _, body_bytes: _, cpu_millis: _ } =
@@ -144,7 +146,7 @@ fn every_choice_of_an_operator_is_a_setting() {
     let BodyLimits { min_bytes_per_window: _, rate_window: _, deadline: _, key_deadline: _, linger: _ } =
         BodyLimits::default();
     let has = |section: &str| SETTINGS.iter().filter(|s| s.key.starts_with(section)).count();
-    assert_eq!((has("connections."), has("capacity."), has("body."), has("quotas.")), (5, 8, 5, 5));
+    assert_eq!((has("connections."), has("capacity."), has("body."), has("quotas.")), (6, 9, 5, 5));
     for name in hei_protocol::LimitName::ALL {
         assert!(SETTINGS.iter().any(|s| s.key == format!("limits.{}", name.as_str())), "{name:?}");
     }

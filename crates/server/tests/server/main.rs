@@ -22,3 +22,4 @@ mod python;
 mod quotas;
 mod refusals;
 mod registry;
+mod tls;

@@ -24,6 +24,8 @@ pub struct TestServer {
     pub address: SocketAddr,
     /// The operator's listener, if the configuration asks for one.
     pub admin: Option<SocketAddr>,
+    /// The certificates, if the configuration asks for TLS.
+    pub certificates: Option<hei_server::Certificates>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -46,12 +48,14 @@ impl TestServer {
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async move {
                 let server = Server::bind(config).await.unwrap();
-                address_sender.send((server.local_addr(), server.admin_addr())).unwrap();
+                address_sender
+                    .send((server.local_addr(), server.admin_addr(), server.certificates()))
+                    .unwrap();
                 server.run(async move { drop(stopped.await) }).await;
             });
         });
-        let (address, admin) = address.recv().unwrap();
-        Self { address, admin, stop: Some(stop), thread: Some(thread) }
+        let (address, admin, certificates) = address.recv().unwrap();
+        Self { address, admin, certificates, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Sends a request on a connection of its own; the answer is held against the specification.
