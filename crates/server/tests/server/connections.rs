@@ -220,6 +220,30 @@ fn a_body_ends_in_its_time_at_any_rate() {
 }
 
 #[test]
+fn an_upload_of_a_key_keeps_a_pace_and_ends_in_its_time() {
+    let second = Duration::from_secs(1);
+    for (window, deadline) in [(second / 4, 3600 * second), (3600 * second, second / 4)] {
+        let server = TestServer::start_with(|config| {
+            config.body.rate_window = window;
+            config.body.key_deadline = deadline;
+            // That of other bodies is another.
+            config.body.deadline = second / 100;
+        });
+        for framing in [("content-length", "1000000000"), ("transfer-encoding", "chunked")] {
+            let request = Request::new("PUT", &format!("/keys/{}", "0".repeat(64)))
+                .header("content-type", "application/octet-stream")
+                .header(framing.0, framing.1);
+            let mut stream = connect(server.address);
+            stream.write_all(&request.head()).unwrap();
+            stream.write_all(b"1\r\nx\r\n").unwrap();
+            let reply = read_reply(&mut stream, false);
+            contract::check(&request, &reply);
+            assert_eq!((reply.status, reply.code().as_str()), (408, "REQUEST_TIMEOUT"), "{framing:?}");
+        }
+    }
+}
+
+#[test]
 fn a_waiting_submission_has_given_back_its_share() {
     let server = TestServer::start_with(|config| {
         config.workers = Some(0);
