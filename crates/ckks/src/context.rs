@@ -184,6 +184,11 @@ impl Context {
         self.switching.as_ref()
     }
 
+    /// 1/prime_l modulo an earlier prime.
+    pub(crate) fn inverse_of(&self, l: usize, earlier: usize) -> Shoup {
+        self.divide[l][earlier]
+    }
+
     /// 1/prime_l modulo the given earlier primes.
     pub(crate) fn inverses_of(&self, l: usize, earlier: impl Iterator<Item = usize>) -> Vec<Shoup> {
         earlier.map(|i| self.divide[l][i]).collect()

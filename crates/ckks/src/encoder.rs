@@ -119,7 +119,8 @@ impl Encoder {
     /// Cost: one inverse NTT per limb, limbs²/2 modular products per coefficient, one complex transform.
     pub fn decode(&self, plaintext: &Plaintext) -> Vec<f64> {
         let mut slots = vec![0.0; self.context.slots()];
-        self.to_slots(plaintext, &mut slots, None);
+        let factor = 1.0 / plaintext.scale();
+        self.context.transform().to_real_slots(&self.coefficients(plaintext), factor, &mut slots);
         slots
     }
 
@@ -127,7 +128,8 @@ impl Encoder {
     pub fn decode_complex(&self, plaintext: &Plaintext) -> Vec<Complex> {
         let mut re = Wiped::any(self.context.slots());
         let mut im = Wiped::any(self.context.slots());
-        self.to_slots(plaintext, &mut re, Some(&mut im));
+        let factor = 1.0 / plaintext.scale();
+        self.context.transform().to_slots(&self.coefficients(plaintext), factor, &mut re, Some(&mut im));
         re.iter().copied().zip(im.iter().copied()).collect()
     }
 
@@ -135,11 +137,6 @@ impl Encoder {
     pub fn decode_coefficients(&self, plaintext: &Plaintext) -> Vec<f64> {
         let coefficients = self.coefficients(plaintext);
         coefficients.iter().map(|c| c / plaintext.scale()).collect()
-    }
-
-    fn to_slots(&self, plaintext: &Plaintext, re: &mut [f64], im: Option<&mut [f64]>) {
-        let factor = 1.0 / plaintext.scale();
-        self.context.transform().to_slots(&self.coefficients(plaintext), factor, re, im);
     }
 
     /// Coefficients as they are, times the scale.

@@ -147,6 +147,27 @@ impl SlotTransform {
         }
     }
 
+    /// [`to_slots`](Self::to_slots) for the real parts alone, by a transform of half the length: they are the slots of the mean
+    /// of the polynomial and its conjugate.
+    pub(crate) fn to_real_slots(&self, coefficients: &[f64], factor: f64, re_slots: &mut [f64]) {
+        let n = self.places.len();
+        let half = n / 2;
+        let (low, high) = coefficients.split_at(n);
+        // One point more than half: the last is its own partner.
+        let (mut re, mut im) = (Wiped::any(half + 1), Wiped::any(half + 1));
+        let twist = (&self.twist_re[..=half], &self.twist_im[..=half]);
+        slots::twist_real((low, high), twist, 0.5 * factor, &mut re, &mut im);
+        let stage = half - 1..n - 1;
+        let roots = (&self.stage_re[stage.clone()], &self.stage_im[stage]);
+        let mut points = Wiped::any(n);
+        let (even, odd) = points.split_at_mut(half);
+        slots::interleave_real((&re, &im), roots, even, odd);
+        slots::forward(even, odd, self.stages());
+        for (slot, place) in re_slots.iter_mut().zip(&self.places) {
+            *slot = points[*place as usize];
+        }
+    }
+
     fn stages(&self) -> Stages<'_> {
         Stages { re: &self.stage_re, im: &self.stage_im }
     }
@@ -201,6 +222,12 @@ mod tests {
                 let half = transform.real_to_coefficients(&values, 3.5);
                 let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-8;
                 assert!(full.iter().zip(half.iter()).all(close), "N={degree}, {count} numbers");
+                let (mut real, mut expected) = (vec![0.0; degree / 2], vec![0.0; degree / 2]);
+                let any: Vec<f64> = (0..degree).map(|k| (k as f64 * 0.9 + 2.0).cos() * 1e6).collect();
+                transform.to_real_slots(&any, 0.7, &mut real);
+                transform.to_slots(&any, 0.7, &mut expected, None);
+                let scale = 1e6 * degree as f64;
+                assert!(real.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-14 * scale), "N={degree}");
                 let mirrored = (1..degree).all(|k| half[k] == -half[degree - k]);
                 assert!(mirrored && half[degree / 2] == 0.0, "N={degree}");
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hei_ring::automorphism::permute;
 use hei_ring::parallel::{self, Work};
 use hei_ring::sample::{self, Domain, Stream};
-use hei_ring::{Coeff, GaloisElement, Ntt, Poly, kernel};
+use hei_ring::{GaloisElement, Ntt, Poly, Wiped, kernel};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::context::Context;
@@ -231,40 +231,34 @@ impl SecretKey {
         let basis = context.basis();
         let seed = MaskSeed(*randomness.key()?);
         let a: Poly<Ntt> = expand_mask(context, level, seed);
-        let mut b = a.clone();
-        let mut values = Zeroizing::new(vec![0i8; context.degree()]);
-        sample::error(&mut Stream::new(&*randomness.key()?, Domain::Error, 0, 0), &mut values);
-        let scratch = || Zeroizing::new(Poly::<Coeff>::zero(context.degree(), 1));
+        let error = sample_error(context, randomness)?;
+        let mut b = Poly::scratch(context.degree(), a.limbs());
         let words = b.data().len();
-        parallel::each_with(
-            Work::Transform,
-            words,
-            b.iter_mut().enumerate(),
-            scratch,
-            |error, (place, limb)| {
-                let t = prime_index(context, level, place);
-                let modulus = basis.modulus(t);
-                let error = error.limb_mut(0);
-                kernel::reduce_small(error, &values, modulus);
-                basis.table(t).forward(error);
-                kernel::mul_assign(limb, self.ntt.limb(t), modulus);
-                kernel::add_assign(limb, error, modulus);
-                kernel::neg_assign(limb, modulus);
-            },
-        );
+        parallel::each(Work::Transform, words, b.iter_mut().enumerate(), |(place, limb)| {
+            let t = prime_index(context, level, place);
+            let (modulus, mask, secret) = (basis.modulus(t), a.limb(place), self.ntt.limb(t));
+            basis.table(t).forward_with(
+                limb,
+                |start, part| kernel::reduce_small(part, &error[start..start + part.len()], modulus),
+                |start, part| {
+                    let range = start..start + part.len();
+                    kernel::mul_add_assign(part, &mask[range.clone()], &secret[range], modulus);
+                    kernel::neg_assign(part, modulus);
+                },
+            );
+        });
         Ok(KeyDigit { b, a, seed: Some(seed) })
     }
 }
 
-/// A fresh centered binomial error over the first `limbs` primes.
+/// A fresh centered binomial error.
 pub(crate) fn sample_error(
     context: &Context,
-    limbs: usize,
     randomness: &mut impl RandomSource,
-) -> Result<Poly<Coeff>, RandomnessError> {
-    let mut error = Zeroizing::new(vec![0i8; context.degree()]);
+) -> Result<Wiped<i8>, RandomnessError> {
+    let mut error = Wiped::any(context.degree());
     sample::error(&mut Stream::new(&*randomness.key()?, Domain::Error, 0, 0), &mut error);
-    Ok(context.basis().from_small(&error, limbs))
+    Ok(error)
 }
 
 /// An encryption of zero that anyone can encrypt with.

@@ -56,8 +56,8 @@ impl Noise {
         Self { additive: libm::sqrt(1.0 / 12.0), product: libm::sqrt(secret_weight(degree) / 12.0) }
     }
 
-    /// A public-key encryption through special primes of `log2_special` bits in all: u e + e_0 + e_1 s over P, plus the
-    /// rounding. With no special prime P = 1 and there is no rounding.
+    /// A public-key encryption through a special prime of `log2_special` bits, the first one: u e + e_0 + e_1 s over it, plus
+    /// the rounding. With no special prime (0 bits) there is no rounding.
     pub fn fresh_public(degree: usize, log2_special: f64) -> Self {
         let direct =
             Self { additive: ERROR_STD, product: ERROR_STD * libm::sqrt(2.0 * secret_weight(degree)) };

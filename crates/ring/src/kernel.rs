@@ -402,6 +402,14 @@ pub mod slots {
         )
     }
     doubles! {
+        /// [`twist`] of twice the mean of a polynomial and its conjugate, for half of the points and one more.
+        twist_real(m: (&[f64], &[f64]), t: (&[f64], &[f64]), factor: f64, re: &mut [f64], im: &mut [f64])
+    }
+    doubles! {
+        /// From half of a transform with real values to one of half the length.
+        interleave_real(c: (&[f64], &[f64]), w: (&[f64], &[f64]), re: &mut [f64], im: &mut [f64])
+    }
+    doubles! {
         /// The second halves of both: the k-th coefficient from the end is minus the k-th.
         mirror(low: &mut [f64], high: &mut [f64])
     }

@@ -152,6 +152,49 @@ pub(super) fn add_centered(sum: &mut [f64], digits: &[u64], q: u64, radix: f64) 
     }
 }
 
+/// [`twist`] of the mean of a polynomial and its conjugate, twice: its coefficients m_k - m_(N-k). For the first half of the
+/// points and the one in the middle.
+#[inline(always)]
+pub(super) fn twist_real(
+    (low, high): (&[f64], &[f64]),
+    (tr, ti): (&[f64], &[f64]),
+    factor: f64,
+    re: &mut [f64],
+    im: &mut [f64],
+) {
+    let one = |low: f64, high: f64, tr: f64, ti: f64| {
+        let (low, high) = (low * factor, high * factor);
+        (low * tr - high * ti, low * ti + high * tr)
+    };
+    // The constant is its own partner, and the middle coefficient minus its own.
+    (re[0], im[0]) = one(2.0 * low[0], 0.0, tr[0], ti[0]);
+    let ends = high.iter().rev().zip(low.iter().rev());
+    let starts = low[1..].iter().zip(&high[1..]);
+    let out = re[1..].iter_mut().zip(&mut im[1..]).zip(tr[1..].iter().zip(&ti[1..]));
+    for (((low, high), (high_end, low_end)), ((re, im), (tr, ti))) in starts.zip(ends).zip(out) {
+        (*re, *im) = one(low - high_end, high - low_end, *tr, *ti);
+    }
+}
+
+/// From the first half and the middle of a transform with real values to one of half the length, which has those values as its
+/// real and imaginary parts in turns. `w` are the roots of the stage that is left out.
+#[inline(always)]
+pub(super) fn interleave_real(
+    (cr, ci): (&[f64], &[f64]),
+    (wr, wi): (&[f64], &[f64]),
+    re: &mut [f64],
+    im: &mut [f64],
+) {
+    // The second half is the conjugate of the first, backwards.
+    let partners = cr.iter().rev().zip(ci.iter().rev());
+    let out = re.iter_mut().zip(im).zip(wr.iter().zip(wi));
+    for (((cr, ci), (yr, yi)), ((re, im), (wr, wi))) in cr.iter().zip(ci).zip(partners).zip(out) {
+        let (dr, di) = (cr - yr, ci + yi);
+        *re = (cr + yr) - (dr * wi + di * wr);
+        *im = (ci - yi) + (dr * wr - di * wi);
+    }
+}
+
 /// The largest size, as the bits of a double: those of NaN and of infinity are larger than those of any number.
 #[inline(always)]
 pub(super) fn largest(x: &[f64], bits: &mut u64) {
