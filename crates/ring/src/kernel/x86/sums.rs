@@ -57,6 +57,45 @@ pub(super) mod fused {
     ) -> (__m512i, __m512i) {
         (_mm512_madd52lo_epu64(low, x, y), _mm512_madd52hi_epu64(high, x, y))
     }
+
+    /// A factor, ready for [`Columns`].
+    pub(in super::super) type Factor = __m512i;
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(in super::super) fn split(x: __m512i) -> Factor {
+        x
+    }
+
+    /// A sum of a few products.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Columns(__m512i, __m512i);
+
+    impl Columns {
+        /// Terms that a sum has room for.
+        pub(in super::super) fn terms(_modulus: &Modulus) -> usize {
+            STREAMS
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        pub(in super::super) fn from_word(word: __m512i) -> Self {
+            Self(word, _mm512_setzero_si512())
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512ifma")]
+        pub(in super::super) fn add_product(self, x: Factor, y: Factor) -> Self {
+            let (low, high) = add_product((self.0, self.1), x, y);
+            Self(low, high)
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        pub(in super::super) fn words(self) -> (__m512i, __m512i) {
+            (self.0, self.1)
+        }
+    }
 }
 
 /// Sums of 128 bits, for primes up to 61 bits and factors below 2^61.
@@ -108,6 +147,60 @@ pub(super) mod halves {
         let high = _mm512_add_epi64(high, arithmetic::mul_high(x, y));
         let carry = _mm512_cmplt_epu64_mask(low, product);
         (low, _mm512_mask_add_epi64(high, carry, high, splat(1)))
+    }
+
+    /// The low 30 bits of a factor, and those above.
+    pub(in super::super) type Factor = (__m512i, __m512i);
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(in super::super) fn split(x: __m512i) -> Factor {
+        (_mm512_and_si512(x, splat((1 << 30) - 1)), _mm512_srli_epi64::<30>(x))
+    }
+
+    /// A sum of a few products by columns of 30 bits, which a word has room for without carries: for factors of 60 bits the
+    /// middle one gets below 2^61 from each term, for 61 bits below 2^62.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Columns([__m512i; 3]);
+
+    impl Columns {
+        /// Terms that a sum has room for.
+        pub(in super::super) fn terms(modulus: &Modulus) -> usize {
+            if modulus.bits() <= 60 { STREAMS } else { STREAMS / 2 }
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        pub(in super::super) fn from_word(word: __m512i) -> Self {
+            let zero = _mm512_setzero_si512();
+            Self([word, zero, zero])
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        pub(in super::super) fn add_product(self, x: Factor, y: Factor) -> Self {
+            let [low, middle, high] = self.0;
+            let crossed = _mm512_add_epi64(_mm512_mul_epu32(x.0, y.1), _mm512_mul_epu32(x.1, y.0));
+            Self([
+                _mm512_add_epi64(low, _mm512_mul_epu32(x.0, y.0)),
+                _mm512_add_epi64(middle, crossed),
+                _mm512_add_epi64(high, _mm512_mul_epu32(x.1, y.1)),
+            ])
+        }
+
+        /// The sum as low and high word.
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        pub(in super::super) fn words(self) -> (__m512i, __m512i) {
+            let [low, middle, high] = self.0;
+            let (shifted, one) = (_mm512_slli_epi64::<30>(middle), splat(1));
+            let low = _mm512_add_epi64(low, shifted);
+            let top = _mm512_add_epi64(_mm512_srli_epi64::<34>(middle), _mm512_srli_epi64::<4>(high));
+            let top = _mm512_mask_add_epi64(top, _mm512_cmplt_epu64_mask(low, shifted), top, one);
+            let shifted = _mm512_slli_epi64::<60>(high);
+            let low = _mm512_add_epi64(low, shifted);
+            (low, _mm512_mask_add_epi64(top, _mm512_cmplt_epu64_mask(low, shifted), top, one))
+        }
     }
 }
 
@@ -172,14 +265,14 @@ macro_rules! sums {
                 first.as_flattened_mut().fill(0);
                 second.as_flattened_mut().fill(0);
             }
-            for (turn, terms) in terms.chunks(crate::kernel::x86::sums::STREAMS).enumerate() {
+            for (turn, terms) in terms.chunks(sum::Columns::terms(modulus)).enumerate() {
                 for (i, (a, b)) in first.iter_mut().zip(second.iter_mut()).enumerate() {
                     let zero = _mm512_setzero_si512();
-                    let mut sums = [((zero, zero), (zero, zero)); 4];
+                    let mut sums = [[sum::Columns::from_word(zero); 2]; 4];
                     let (a, b) = (a.as_chunks_mut::<8>().0, b.as_chunks_mut::<8>().0);
                     if turn > 0 {
                         for ((sum, a), b) in sums.iter_mut().zip(a.iter()).zip(b.iter()) {
-                            (sum.0.0, sum.1.0) = (load(a), load(b));
+                            *sum = [load(a), load(b)].map(|word| sum::Columns::from_word(word));
                         }
                     }
                     for (x, y, z) in terms {
@@ -187,14 +280,16 @@ macro_rules! sums {
                         let y = y.as_chunks::<32>().0[i].as_chunks::<8>().0;
                         let z = z.as_chunks::<32>().0[i].as_chunks::<8>().0;
                         for (((sum, x), y), z) in sums.iter_mut().zip(x).zip(y).zip(z) {
-                            let x = load(x);
-                            sum.0 = sum::add_product(sum.0, x, load(y));
-                            sum.1 = sum::add_product(sum.1, x, load(z));
+                            let x = sum::split(load(x));
+                            *sum = [
+                                sum[0].add_product(x, sum::split(load(y))),
+                                sum[1].add_product(x, sum::split(load(z))),
+                            ];
                         }
                     }
                     for ((sum, a), b) in sums.iter().zip(a).zip(b) {
-                        store(a, reducer.finish(sum.0));
-                        store(b, reducer.finish(sum.1));
+                        store(a, reducer.finish(sum[0].words()));
+                        store(b, reducer.finish(sum[1].words()));
                     }
                 }
             }
