@@ -29,6 +29,7 @@ pub(crate) enum Command {
     Inspect(Inspect),
     Demo(Demo),
     Doctor(Doctor),
+    Top(Top),
     Bench(Bench),
 }
 
@@ -485,5 +486,28 @@ Examples:
 pub(crate) struct Doctor {
     /// Print one JSON object.
     #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Watch a server: queue, workers, refusals and latency, live in the terminal.
+///
+/// Reads the operator's listener (hei serve --admin). q quits.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei top --once
+  hei top --url http://127.0.0.1:9090 --once --json")]
+pub(crate) struct Top {
+    /// The operator's listener.
+    #[arg(long, value_name = "URL", env = "HEI_ADMIN_URL", default_value = "http://127.0.0.1:9090")]
+    pub(crate) url: String,
+    /// Milliseconds between two looks.
+    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(50..=3_600_000))]
+    pub(crate) interval: u64,
+    /// Look twice, print once, and end.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Print one JSON object, as of one look.
+    #[arg(long, requires = "once")]
     pub(crate) json: bool,
 }

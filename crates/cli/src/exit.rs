@@ -23,6 +23,7 @@ Environment:
   HEI_URL         the server, instead of --url
   HEI_TOKENS      the file of the tokens that callers of a server need, instead of --tokens
   HEI_TOKEN_FILE  a file with the bearer token, instead of --token-file
+  HEI_ADMIN_URL   the operator's listener, instead of --url of hei top
   HEI_CA          certificates of the authorities to trust for https, instead of --ca
   HEI_KERNEL      the most that may be used of the processor: scalar, avx2, avx512, ifma (see hei doctor)
   HEI_DATA        a server's data directory, instead of --data

@@ -22,6 +22,7 @@ mod remote;
 mod serve;
 mod store;
 mod tokens;
+mod top;
 
 use clap::Parser;
 
@@ -46,6 +47,7 @@ fn perform(command: Command) -> exit::Outcome {
         Command::Inspect(args) => inspect::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Bench(args) => bench::run(&args),
     }
 }

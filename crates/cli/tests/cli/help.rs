@@ -3,7 +3,7 @@
 use crate::support::Sandbox;
 
 /// Every command that does something, in an order in which their examples can run.
-const COMMANDS: [&[&str]; 23] = [
+const COMMANDS: [&[&str]; 24] = [
     &["tokens", "create"],
     &["tokens", "list"],
     &["tokens", "revoke"],
@@ -22,6 +22,7 @@ const COMMANDS: [&[&str]; 23] = [
     &["inspect"],
     &["demo"],
     &["doctor"],
+    &["top"],
     &["bench", "primitives"],
     &["bench", "flow"],
     &["bench", "load"],
@@ -58,7 +59,7 @@ fn the_top_level_help_names_every_verb_and_exit_code() {
 #[test]
 fn every_example_in_the_help_runs() {
     let sandbox = Sandbox::new();
-    let server = sandbox.serve(&[]);
+    let server = sandbox.serve(&["--admin", "127.0.0.1:0"]);
     sandbox.write("rows.csv", "0.5,-1,0.25,0,1,0.1,-0.3,0.7\n");
     sandbox.write("cancer.csv", include_str!("../../../../models/data/breast_cancer_heldout.csv"));
     sandbox.write("entry.json", include_str!("../../../../models/logistic_v1.json"));
@@ -91,6 +92,13 @@ fn every_example_in_the_help_runs() {
             if ["primitives", "compare", "scaling"].iter().any(|name| line.contains(name)) {
                 let all: Vec<&str> = line.split_whitespace().filter(|word| *word != "--quick").collect();
                 line = all.join(" ") + " --quick";
+            }
+            if command == ["top"] {
+                let admin = server.admin.as_deref().unwrap();
+                line = line
+                    .replace("hei top", "HEI_ADMIN_URL=$ADMIN hei top")
+                    .replace("http://127.0.0.1:9090", admin);
+                line = line.replace("$ADMIN", admin);
             }
             if line.contains("bench load") {
                 // Whether this machine keeps every promise while tests run is not asked here.

@@ -8,3 +8,4 @@ mod help;
 mod keys;
 mod mistakes;
 mod support;
+mod top;

@@ -86,6 +86,11 @@ impl Sandbox {
             .env_remove("HEI_TOKENS")
             .env_remove("HEI_LOG")
             .env_remove("HEI_LOG_FORMAT")
+            .env_remove("HEI_ADMIN")
+            .env_remove("HEI_ADMIN_URL")
+            .env_remove("HEI_CA")
+            .env_remove("HEI_TLS_CERT")
+            .env_remove("HEI_TLS_KEY")
             .env_remove("HEI_KERNEL");
         command
     }
@@ -134,7 +139,8 @@ impl Sandbox {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let said: Value = serde_json::from_str(&line).expect("the server says where it listens");
-        Server { child, url: said["listening"].as_str().unwrap().to_owned() }
+        let address = |name: &str| said[name].as_str().map(str::to_owned);
+        Server { child, url: address("listening").unwrap(), admin: address("admin") }
     }
 }
 
@@ -142,6 +148,8 @@ impl Sandbox {
 pub(crate) struct Server {
     child: Child,
     pub(crate) url: String,
+    /// The operator's listener, if there is one.
+    pub(crate) admin: Option<String>,
 }
 
 impl Server {
