@@ -19,6 +19,7 @@ pub(crate) struct Hei {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Serve(Serve),
+    Worker(Worker),
     Config(Config),
     Store(Store),
     Tokens(Tokens),
@@ -44,6 +45,7 @@ Examples:
   hei serve --listen 127.0.0.1:0 --json
   hei serve --data ./jobs
   hei serve --store memory
+  hei serve --store postgres://hei@db.example/hei --blobs s3://hei-blobs --workers 0
   hei serve --admin 127.0.0.1:0
   hei serve --config hei.toml --set capacity.queued_jobs=200
   hei serve --models ./compiled --listen 0.0.0.0:8000 --tokens tokens.json --behind-proxy")]
@@ -54,6 +56,27 @@ pub(crate) struct Serve {
     #[arg(long)]
     pub(crate) json: bool,
     /// Also stop when standard input ends, so that a parent process never leaves a server behind.
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_closes: bool,
+}
+
+/// Evaluate the jobs that servers accept into a store they share.
+///
+/// Serves the same models as those servers, listens to nobody, and works until it is interrupted or terminated: what it
+/// has begun is finished first, what is left is given back. Any number may run; one that dies loses its jobs to the
+/// others when its lease runs out.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hei worker --store postgres://hei@db.example/hei --blobs s3://hei-blobs
+  hei worker --store postgres://hei@127.0.0.1/hei --blobs /srv/hei/blobs --models ./compiled --workers 4")]
+pub(crate) struct Worker {
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    /// Print {"working":"postgres://…"} once it works.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Also stop when standard input ends, so that a parent process never leaves a worker behind.
     #[arg(long, hide = true)]
     pub(crate) until_stdin_closes: bool,
 }
@@ -76,9 +99,17 @@ pub(crate) struct SettingsArgs {
     /// Data directory; jobs in it survive restarts [default: $XDG_DATA_HOME/hei/server].
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<String>,
-    /// Where jobs are kept: disk (the data directory) or memory (gone with the process) [default: disk].
+    /// Where jobs are kept: disk (the data directory), memory (gone with the process), or postgres://USER@HOST/DATABASE,
+    /// shared by servers and workers; the password from PGPASSWORD or a password file [default: disk].
     #[arg(long, value_name = "STORE")]
     pub(crate) store: Option<String>,
+    /// Where a PostgreSQL store keeps what is large: a folder that all processes share, or s3://BUCKET/PREFIX with
+    /// endpoint, region and credentials from the variables AWS_….
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) blobs: Option<String>,
+    /// Jobs in the workers' hands at once; 0 leaves them to other processes [default: auto].
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) workers: Option<String>,
     /// File of the tokens that callers need (see hei tokens). Without it every caller is believed, which is for
     /// development: the server then listens on loopback only and answers only requests addressed to it.
     #[arg(long, value_name = "FILE")]
@@ -201,7 +232,7 @@ pub(crate) struct StoreBackup {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  hei store restore --from ./copy --data ./jobs")]
+  hei store restore --from ./copy --data ./restored")]
 pub(crate) struct StoreRestore {
     /// The backup.
     #[arg(long, value_name = "DIR")]

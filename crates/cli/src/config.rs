@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use hei_server::settings::{self, Flag, Loaded, Settings, SettingsError, StoreKind};
 use hei_server::store::durable::DurableOptions;
+use hei_server::store::postgres::PostgresOptions;
 use hei_server::{ModelSource, Server, ServerConfig, StoreChoice};
 use serde_json::{Map, json};
 
@@ -81,6 +82,8 @@ fn flags(args: &SettingsArgs) -> Result<Vec<Flag>, Failure> {
         ("--models", args.models.clone()),
         ("--data", args.data.clone()),
         ("--store", args.store.clone()),
+        ("--blobs", args.blobs.clone()),
+        ("--workers", args.workers.clone()),
         ("--tokens", args.tokens.clone()),
         ("--behind-proxy", truth(args.behind_proxy)),
         ("--enable-plain", truth(args.enable_plain)),
@@ -106,11 +109,24 @@ pub(crate) fn server(settings: &Settings) -> Result<ServerConfig, Failure> {
         Some(folder) => from_folder(folder)?,
         None => built_in(),
     };
-    config.store = match settings.store {
+    if settings.blobs.is_some() && !matches!(settings.store, StoreKind::Postgres(_)) {
+        let message = "--blobs is for --store postgres://…; the other stores keep what is large themselves";
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    config.store = match &settings.store {
         StoreKind::Memory => StoreChoice::Memory,
         StoreKind::Disk => {
             let folder = store::folder(settings.data.as_ref())?;
             StoreChoice::Durable(DurableOptions { folder, ..settings.durable.clone() })
+        }
+        StoreKind::Postgres(address) => {
+            let missing = "--store postgres://… needs --blobs: a folder that all processes share, or s3://bucket/prefix";
+            let blobs = settings.blobs.clone().ok_or_else(|| Failure::new(Exit::Usage, missing))?;
+            StoreChoice::Postgres(PostgresOptions {
+                address: address.clone(),
+                blobs,
+                tuning: settings.postgres,
+            })
         }
     };
     Ok(config)

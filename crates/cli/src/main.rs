@@ -37,6 +37,7 @@ fn main() -> std::process::ExitCode {
 fn perform(command: Command) -> exit::Outcome {
     match command {
         Command::Serve(args) => serve::run(&args),
+        Command::Worker(args) => serve::work(&args),
         Command::Config(args) => config::run(&args.command),
         Command::Store(args) => store::run(&args.command),
         Command::Tokens(args) => tokens::run(&args),

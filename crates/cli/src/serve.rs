@@ -3,8 +3,8 @@
 use std::io::Read;
 
 use anyhow::Context;
-use hei_server::settings::{LogFormat, LogLevel};
-use hei_server::{Certificates, Server};
+use hei_server::settings::{LogFormat, LogLevel, StoreKind};
+use hei_server::{Certificates, Server, Worker};
 use serde_json::json;
 use tokio::sync::oneshot;
 use tracing_subscriber::Layer;
@@ -12,7 +12,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::args::Serve;
+use crate::args::{self, Serve};
 use crate::exit::Outcome;
 use crate::{config, output};
 
@@ -45,6 +45,34 @@ pub(crate) fn run(args: &Serve) -> Outcome {
             output::answer(&format!("listening on {url}{admin}"))?;
         }
         server.run(stop).await;
+        Ok(true)
+    })
+}
+
+/// `hei worker`.
+pub(crate) fn work(args: &args::Worker) -> Outcome {
+    let loaded = config::load(&args.settings)?;
+    log(loaded.settings.log, loaded.settings.log_format);
+    let config = config::server(&loaded.settings)?;
+    let place = match &loaded.settings.store {
+        StoreKind::Postgres(address) => address.to_string(),
+        StoreKind::Disk | StoreKind::Memory => String::new(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the threads that talk to the store")?;
+    let stdin_closes = args.until_stdin_closes;
+    runtime.block_on(async {
+        let worker = Worker::start(config).await?;
+        let stop = told_to_stop(stdin_closes);
+        let admin = worker.admin_addr().map(|address| format!("http://{address}"));
+        if args.json {
+            output::json(&json!({ "working": place, "admin": admin }))?;
+        } else {
+            output::answer(&format!("working on {place}"))?;
+        }
+        worker.run(stop).await;
         Ok(true)
     })
 }

@@ -22,7 +22,6 @@ pub(crate) use submit::{Accepted, Submission};
 
 use crate::auth::Auth;
 use crate::backend::Backend;
-use crate::cancel::Cancellations;
 use crate::compute::{Compute, ComputeError, Lane};
 use crate::config::ServerConfig;
 use crate::fair;
@@ -38,12 +37,12 @@ use crate::store::{JobState, Lookup, NoRoom, Store, StoreError};
 use crate::timing::RecentStages;
 use crate::worker::{self, ServiceTime, Task, Workshop};
 
-/// Jobs in the workers' hands at once where each also waits for the disk.
-const DURABLE_WORKERS: usize = 64;
 /// When a look at a full disk is worth it again.
 const DISK_RETRY_SECONDS: u64 = 30;
 /// Bodies longer than this are validated on threads of their own.
 const BULK: usize = 4 << 20;
+/// When a question to a store that does not answer is worth it again.
+const UNREACHABLE_RETRY_SECONDS: u64 = 5;
 /// The unit in which octets are budgeted.
 const BUDGET_UNIT: u64 = 1024;
 
@@ -90,7 +89,7 @@ impl App {
         registry: Registry,
         backend: Backend,
     ) -> Result<Arc<Self>, StartError> {
-        let Backend { store, keys, clock } = backend;
+        let Backend { store, keys, clock, cancellations, workers } = backend;
         config.clock = clock;
         let auth = Auth::start(&config.auth, Arc::clone(&config.clock))?;
         let quotas = Quotas::new(&config.quotas, !auth.is_development(), Arc::clone(&config.clock));
@@ -107,12 +106,7 @@ impl App {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        // While some wait for the disk, others compute, and their commits go together.
-        let workers_wanted = config.workers.unwrap_or(if store.keeps_inputs() {
-            threads.max(DURABLE_WORKERS)
-        } else {
-            threads
-        });
+        let workers_wanted = config.workers.unwrap_or_else(|| workers(threads));
         // Every worker has a place in its lane.
         let places = config.capacity.queued_jobs.max(workers_wanted);
         let compute = Arc::new(Compute::start(threads, places).map_err(StartError::Threads)?);
@@ -124,7 +118,7 @@ impl App {
             store,
             compute,
             service_time: ServiceTime::default(),
-            cancellations: Cancellations::default(),
+            cancellations,
             max_run: seconds(limits.max_run_seconds),
         });
         let (sender, receiver) = fair::queue(config.capacity.queued_jobs);
@@ -253,6 +247,11 @@ impl App {
     pub(crate) async fn drained(&self) {
         let mut workers = self.workers.lock().await;
         while workers.join_next().await.is_some() {}
+    }
+
+    /// Gives up what is still held; the last call.
+    pub(crate) async fn close(&self) {
+        self.store().close().await;
     }
 
     /// Jobs that are queued or running.
@@ -410,6 +409,13 @@ impl App {
                 .with_retry_after(whole_seconds(retry_after)),
             StoreError::NoRoom(NoRoom::Full { retry_after }) => {
                 Problem::new(ProblemCode::QueueFull).with_retry_after(whole_seconds(retry_after))
+            }
+            StoreError::ClaimLost => {
+                Problem::new(ProblemCode::IdempotencyInProgress).with_retry_after(self.retry_after().await)
+            }
+            StoreError::Unreachable(_) => {
+                tracing::error!(%error, "the store does not answer");
+                Problem::new(ProblemCode::NotReady).with_retry_after(UNREACHABLE_RETRY_SECONDS)
             }
             StoreError::KeyGone => Problem::new(ProblemCode::EvaluationKeyNotFound),
             StoreError::DiskLow => Problem::new(ProblemCode::NotReady).with_retry_after(DISK_RETRY_SECONDS),

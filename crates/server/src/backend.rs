@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cancel::Cancellations;
 use crate::clock::Clock;
 use crate::config::{ServerConfig, StoreChoice};
 use crate::keys::KeyStore;
@@ -11,6 +12,7 @@ use crate::serve::StartError;
 use crate::store::Store;
 use crate::store::durable::DurableStore;
 use crate::store::memory::{Capacity, MemoryStore};
+use crate::store::postgres::PostgresStore;
 
 /// An opened store, with its keys and its clock.
 #[derive(Clone)]
@@ -19,12 +21,20 @@ pub(crate) struct Backend {
     pub(crate) keys: Arc<dyn KeyStore>,
     /// Every time that the store keeps is one of this clock's.
     pub(crate) clock: Arc<dyn Clock>,
+    /// Jobs whose evaluation is to stop: told by this process and by what the store hears of others.
+    pub(crate) cancellations: Arc<Cancellations>,
+    /// How many jobs are in the workers' hands at once, for so many compute threads.
+    pub(crate) workers: fn(usize) -> usize,
 }
+
+/// Jobs in the workers' hands at once where each also waits for the disk.
+const DURABLE_WORKERS: usize = 64;
 
 impl Backend {
     /// Opens what the configuration names.
     pub(crate) async fn open(config: &ServerConfig) -> Result<Self, StartError> {
         let (capacity, clock) = (capacity(config), Arc::clone(&config.clock));
+        let cancellations = Arc::default();
         match &config.store {
             StoreChoice::Memory => Ok(Self::in_memory(
                 config,
@@ -33,7 +43,27 @@ impl Backend {
             StoreChoice::Durable(options) => {
                 let store = DurableStore::open(options.clone(), capacity, Arc::clone(&clock));
                 let store = Arc::new(store.map_err(StartError::Store)?);
-                Ok(Self { store: Arc::clone(&store) as Arc<dyn Store>, keys: store, clock })
+                Ok(Self {
+                    store: Arc::clone(&store) as Arc<dyn Store>,
+                    keys: store,
+                    clock,
+                    cancellations,
+                    // While some wait for the disk, others compute, and their commits go together.
+                    workers: |threads| threads.max(DURABLE_WORKERS),
+                })
+            }
+            StoreChoice::Postgres(options) => {
+                let stop = Arc::clone(&cancellations);
+                let store = PostgresStore::open(options.clone(), capacity, stop, None).await?;
+                let (clock, keys) = (store.clock(), Arc::new(store.clone()));
+                Ok(Self {
+                    store: Arc::new(store),
+                    keys,
+                    clock,
+                    cancellations,
+                    // While some wait for the database, others compute; more would keep them from other processes.
+                    workers: |threads| 2 * threads,
+                })
             }
         }
     }
@@ -42,7 +72,7 @@ impl Backend {
     pub(crate) fn in_memory(config: &ServerConfig, keys: impl Into<Arc<MemoryKeys>>) -> Self {
         let clock = Arc::clone(&config.clock);
         let store = Arc::new(MemoryStore::new(capacity(config), Arc::clone(&clock)));
-        Self { store, keys: keys.into(), clock }
+        Self { store, keys: keys.into(), clock, cancellations: Arc::default(), workers: |threads| threads }
     }
 }
 

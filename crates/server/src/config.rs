@@ -12,6 +12,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::http::BodyLimits;
 use crate::quota::QuotaLimits;
 use crate::store::durable::DurableOptions;
+use crate::store::postgres::PostgresOptions;
 use crate::tls::TlsChoice;
 
 /// One compiled model: the octets of a `.hei` file, and what to call it when it is refused.
@@ -109,6 +110,8 @@ pub enum StoreChoice {
     Memory,
     /// In a data directory: nothing acknowledged is lost.
     Durable(DurableOptions),
+    /// In a database, with an object store, that other servers and workers share.
+    Postgres(PostgresOptions),
 }
 
 /// What [`crate::Server::bind`] needs.

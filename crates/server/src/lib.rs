@@ -43,7 +43,7 @@ pub use config::{AdminChoice, CapacityLimits, ConnectionLimits, ModelSource, Ser
 pub use http::{BodyLimits, routes};
 pub use quota::QuotaLimits;
 pub use registry::RegistryError;
-pub use serve::{BoundServer, Certificates, Server, StartError};
+pub use serve::{BoundServer, Certificates, Server, StartError, Worker};
 pub use tls::{TlsChoice, TlsError};
 
 /// Locks a mutex whose data is valid after any panic: every critical section here leaves it whole.

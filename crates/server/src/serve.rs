@@ -15,11 +15,12 @@ use crate::app::App;
 use crate::auth::AuthChoice;
 use crate::auth::tokens::TokenError;
 use crate::backend::Backend;
-use crate::config::ServerConfig;
+use crate::config::{ServerConfig, StoreChoice};
 use crate::connection::{self, Addresses};
 use crate::http;
 use crate::registry::{Registry, RegistryError};
 use crate::store::durable::OpenError;
+use crate::store::postgres::DatabaseError;
 use crate::tls::{Tls, TlsError};
 
 /// How long to pause after the operating system refused a connection, for instance for want of descriptors.
@@ -77,6 +78,15 @@ pub enum StartError {
     /// Certificate or key are not usable.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The database, or its object store, is not used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// A worker without a store that it shares.
+    #[error("a worker takes jobs from a store that servers share; name it with --store postgres://…")]
+    NotShared,
+    /// A worker that works on nothing.
+    #[error("a worker with 0 workers does nothing; set --workers to 1 or more")]
+    NoWorkers,
     /// The operating system refused threads.
     #[error("cannot start the compute threads: {0}")]
     Threads(std::io::Error),
@@ -121,14 +131,20 @@ fn prepare(config: &ServerConfig) -> Result<(Registry, Option<Tls>), StartError>
         return Err(StartError::Limit { name: name.as_str(), value, minimum });
     }
     check_safety(config)?;
+    check_admin(config)?;
+    let tls = Tls::start(&config.tls)?;
+    Ok((Registry::load(&config.models, &config.limits)?, tls))
+}
+
+/// The operator's listener asks for no credentials.
+fn check_admin(config: &ServerConfig) -> Result<(), StartError> {
     if let Some(address) = config.admin.listen
         && !address.ip().to_canonical().is_loopback()
         && !config.admin.allow_remote
     {
         return Err(StartError::AdminBeyondLoopback { address });
     }
-    let tls = Tls::start(&config.tls)?;
-    Ok((Registry::load(&config.models, &config.limits)?, tls))
+    Ok(())
 }
 
 /// Whoever can reach an address that is not loopback is a stranger, and may be listening.
@@ -245,6 +261,61 @@ impl BoundServer {
         if tokio::time::timeout(drain, all).await.is_err() {
             tracing::warn!(unfinished = app.unfinished().await, "the drain limit passed");
         }
+        app.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// A process that evaluates the jobs that servers accept into the same store, and listens to nobody.
+pub struct Worker {
+    app: Arc<App>,
+    admin: Option<Admin>,
+}
+
+impl Worker {
+    /// Loads and freezes the registry, connects to the store, and begins to take jobs.
+    ///
+    /// # Errors
+    /// [`StartError`], naming what to mend.
+    pub async fn start(mut config: ServerConfig) -> Result<Self, StartError> {
+        if !matches!(config.store, StoreChoice::Postgres(_)) {
+            return Err(StartError::NotShared);
+        }
+        if config.workers == Some(0) {
+            return Err(StartError::NoWorkers);
+        }
+        check_admin(&config)?;
+        // Nobody calls.
+        config.auth = AuthChoice::default();
+        let registry = Registry::load(&config.models, &config.limits)?;
+        let admin = match config.admin.listen {
+            Some(address) => Some(Admin::bind(address).await?),
+            None => None,
+        };
+        let backend = Backend::open(&config).await?;
+        Ok(Self { app: App::start(config, registry, backend)?, admin })
+    }
+
+    /// Where the operator's listener is, if there is one.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::local_addr)
+    }
+
+    /// Works until `shutdown` is ready; then takes no more jobs, finishes those it has within the drain limit, gives
+    /// the others back, and returns.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { app, admin } = self;
+        let _admin = admin.map(|admin| admin.serve(Arc::clone(&app)));
+        tracing::info!(models = app.registry().len(), "working");
+        shutdown.await;
+        let drain = app.config().connections.drain;
+        tracing::info!(?drain, "draining");
+        app.drain();
+        if tokio::time::timeout(drain, app.drained()).await.is_err() {
+            tracing::warn!("the drain limit passed; jobs under way are given back");
+        }
+        app.close().await;
         tracing::info!("stopped");
     }
 }

@@ -16,15 +16,19 @@ pub use show::{documentation, effective, file_of_defaults};
 pub use table::{SETTINGS, Setting};
 
 use crate::config::ServerConfig;
+use crate::store::BlobsAddress;
 use crate::store::durable::DurableOptions;
+use crate::store::postgres::{PostgresAddress, PostgresTuning};
 
 /// Where jobs are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreKind {
     /// In the data directory.
     Disk,
     /// In memory.
     Memory,
+    /// In a database that several servers and workers share.
+    Postgres(PostgresAddress),
 }
 
 /// How much is logged.
@@ -62,6 +66,10 @@ pub struct Settings {
     pub store: StoreKind,
     /// How a data directory is used; its folder is [`Self::data`].
     pub durable: DurableOptions,
+    /// Where a shared store keeps what is large.
+    pub blobs: Option<BlobsAddress>,
+    /// How a shared store is used.
+    pub postgres: PostgresTuning,
     /// How much is logged.
     pub log: LogLevel,
     /// What a line of the log looks like.
@@ -77,6 +85,8 @@ impl Default for Settings {
             data: None,
             store: StoreKind::Disk,
             durable: DurableOptions::new(PathBuf::new()),
+            blobs: None,
+            postgres: PostgresTuning::default(),
             log: LogLevel::Warn,
             log_format: LogFormat::Text,
             server: ServerConfig::new(([127, 0, 0, 1], 8000).into(), Vec::new()),

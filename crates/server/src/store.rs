@@ -1,11 +1,13 @@
 //! What the server remembers: jobs, their results, and which idempotency key made which job.
 //!
 //! The [`Store`] trait states the promises; [`memory::MemoryStore`] keeps them for the life of the process,
-//! [`durable::DurableStore`] beyond it, on one machine.
+//! [`durable::DurableStore`] beyond it, on one machine; [`postgres::PostgresStore`] for many.
 //! A store knows neither HTTP nor cryptography: results are octets to it.
 
 pub mod durable;
 pub mod memory;
+mod objects;
+pub mod postgres;
 mod record;
 
 use std::future::Future;
@@ -15,6 +17,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hei_protocol::{Encoding, JobErrorCode, JobId, KeyId, ModelId, ModelVersion, Timestamp};
+
+pub use objects::BlobsAddress;
 
 use crate::id::{IdempotencyKey, Tenant};
 
@@ -205,6 +209,12 @@ pub enum StoreError {
     /// The evaluation key of a job that was to be accepted is no longer there.
     #[error("the evaluation key is no longer there")]
     KeyGone,
+    /// The claim of an idempotency key ran out before its job was accepted, and another request has it.
+    #[error("another request uses the idempotency key by now")]
+    ClaimLost,
+    /// The database or the object store does not answer; what was asked may or may not have happened.
+    #[error("{0}")]
+    Unreachable(String),
     /// Too little disk is left.
     #[error("too little disk is left for another job; free some, or lower the low-water mark")]
     DiskLow,

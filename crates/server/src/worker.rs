@@ -80,7 +80,7 @@ pub(crate) struct Workshop {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stages: RecentStages,
     pub(crate) service_time: ServiceTime,
-    pub(crate) cancellations: Cancellations,
+    pub(crate) cancellations: Arc<Cancellations>,
     pub(crate) max_run: Duration,
 }
 
@@ -153,8 +153,8 @@ impl Workshop {
         let begun = Instant::now();
         let mut finished = self.store.finish(lease, outcome.clone()).await;
         self.metrics.stored("finish", begun.elapsed());
-        while matches!(finished, Err(StoreError::DiskLow)) {
-            // The work is done, the job is still ours: an operator may make room for the result.
+        while matches!(finished, Err(StoreError::DiskLow | StoreError::Unreachable(_))) {
+            // The work is done, the job is still ours: room may be made for the result, the database may come back.
             tokio::time::sleep(ROOM_PAUSE).await;
             finished = self.store.finish(lease, outcome.clone()).await;
         }

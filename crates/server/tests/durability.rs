@@ -289,7 +289,7 @@ fn kill_loop(jobs: usize, kills: u32) {
 
 #[test]
 fn whatever_was_acknowledged_survives_kills_at_random_moments() {
-    kill_loop(100, 12);
+    kill_loop(1000, 20);
 }
 
 /// Two requests, the second with an input too large for a row; and the octets of their results.
@@ -425,9 +425,9 @@ fn whatever_was_acknowledged_before_a_backup_is_accounted_for_after_its_restorat
 }
 
 #[test]
-#[ignore = "minutes: cargo test -p hei-server --test durability -- --ignored ten_thousand"]
-fn ten_thousand_jobs_survive_two_hundred_kills() {
-    kill_loop(10_000, 200);
+#[ignore = "many minutes: cargo test -p hei-server --test durability -- --ignored --nocapture hundred_thousand"]
+fn a_hundred_thousand_jobs_survive_five_hundred_kills() {
+    kill_loop(100_000, 500);
 }
 
 /// Durable against memory, 64 clients, one request an inference; run with `--ignored --nocapture`.

@@ -3,15 +3,17 @@
 use crate::support::Sandbox;
 
 /// Every command that does something, in an order in which their examples can run.
-const COMMANDS: [&[&str]; 24] = [
+const COMMANDS: [&[&str]; 26] = [
     &["tokens", "create"],
     &["tokens", "list"],
     &["tokens", "revoke"],
     &["serve"],
+    &["worker"],
     &["config", "check"],
     &["config", "defaults"],
     &["store", "check"],
     &["store", "backup"],
+    &["store", "restore"],
     &["models"],
     &["compile"],
     &["infer"],
@@ -80,9 +82,17 @@ fn every_example_in_the_help_runs() {
                 .replace("http://127.0.0.1:8000", &server.url)
                 .replace("0.0.0.0:8000", "127.0.0.1:0")
                 .replace("--ask-passphrase", "--passphrase-file passphrase");
-            if command == ["serve"] {
+            if line.contains("postgres://") {
+                let Some(cluster) = crate::postgres::postgres() else { continue };
+                let (_, address) = cluster.database();
+                for place in ["postgres://hei@db.example/hei", "postgres://hei@127.0.0.1/hei"] {
+                    line = line.replace(place, &address);
+                }
+                line = line.replace("s3://hei-blobs", "blobs").replace("/srv/hei/blobs", "blobs");
+            }
+            if command == ["serve"] || command == ["worker"] {
                 line.push_str(" --until-stdin-closes");
-                if !line.contains("--listen") {
+                if command == ["serve"] && !line.contains("--listen") {
                     line.push_str(" --listen 127.0.0.1:0");
                 }
             }

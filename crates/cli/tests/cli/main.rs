@@ -7,5 +7,7 @@ mod flow;
 mod help;
 mod keys;
 mod mistakes;
+#[path = "../../../server/tests/support/postgres.rs"]
+mod postgres;
 mod support;
 mod top;

@@ -194,8 +194,8 @@ impl KeyStore for MemoryKeys {
 
 #[cfg(test)]
 impl MemoryKeys {
-    async fn open(per_tenant: usize, ttl: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self::new(per_tenant, ttl, clock)
+    async fn open(per_tenant: usize, ttl: Duration, clock: Arc<dyn Clock>) -> Option<Self> {
+        Some(Self::new(per_tenant, ttl, clock))
     }
 }
 

@@ -263,13 +263,52 @@ macro_rules! words {
     };
 }
 
-words! {
-    /// Where jobs are kept.
-    store: StoreKind, "\"disk\" or \"memory\"" {
-        "disk" => StoreKind::Disk,
-        "memory" => StoreKind::Memory,
+/// Where jobs are kept: a word, or the address of a database. A password in it is not printed.
+pub(super) mod store {
+    use super::super::StoreKind;
+    use super::{Raw, Shown};
+    use crate::store::postgres::PostgresAddress;
+
+    pub(in super::super) const EXPECTS: &str = "\"disk\", \"memory\" or \"postgres://…\"";
+
+    pub(in super::super) fn read(raw: &Raw<'_>) -> Option<StoreKind> {
+        match raw {
+            Raw::Text("disk") => Some(StoreKind::Disk),
+            Raw::Text("memory") => Some(StoreKind::Memory),
+            Raw::Text(text) => PostgresAddress::parse(text).map(StoreKind::Postgres),
+            Raw::Integer(_) | Raw::Bool(_) | Raw::Other => None,
+        }
+    }
+
+    pub(in super::super) fn show(value: &StoreKind) -> Shown {
+        Shown::Text(match value {
+            StoreKind::Disk => "disk".to_owned(),
+            StoreKind::Memory => "memory".to_owned(),
+            StoreKind::Postgres(address) => address.to_string(),
+        })
     }
 }
+
+/// A folder or a bucket, which may be unset.
+pub(super) mod blobs {
+    use super::{Raw, Shown};
+    use crate::store::BlobsAddress;
+
+    pub(in super::super) const EXPECTS: &str = "a path, or \"s3://bucket/prefix\"";
+
+    pub(in super::super) fn read(raw: &Raw<'_>) -> Option<Option<BlobsAddress>> {
+        match raw {
+            Raw::Text("") => Some(None),
+            Raw::Text(text) => BlobsAddress::parse(text).map(Some),
+            Raw::Integer(_) | Raw::Bool(_) | Raw::Other => None,
+        }
+    }
+
+    pub(in super::super) fn show(value: &Option<BlobsAddress>) -> Shown {
+        value.as_ref().map_or(Shown::Unset, |blobs| Shown::Text(blobs.to_string()))
+    }
+}
+
 words! {
     /// How much is logged.
     level: LogLevel, "\"off\", \"error\", \"warn\", \"info\" or \"debug\"" {

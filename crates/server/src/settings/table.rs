@@ -68,9 +68,17 @@ pub const SETTINGS: &[Setting] = &[
         "store",
         store,
         store,
-        "Where jobs are kept: `disk` (the data directory) or `memory` (gone with the process).",
+        "Where jobs are kept: `disk` (the data directory), `memory` (gone with the process), or a `postgres://` address that servers and workers share; its password better comes from `PGPASSWORD` or a password file.",
         "--store",
         "HEI_STORE"
+    ),
+    setting!(
+        "blobs",
+        blobs,
+        blobs,
+        "Where a PostgreSQL store keeps keys and payloads over 64 KiB: a folder all processes share, or `s3://bucket/prefix` (endpoint, region and credentials from `AWS_…`).",
+        "--blobs",
+        "HEI_BLOBS"
     ),
     setting!(
         "tokens",
@@ -106,7 +114,9 @@ pub const SETTINGS: &[Setting] = &[
         "workers",
         automatic,
         server.workers,
-        "Jobs in the workers' hands at once; `auto`: enough to keep the compute threads busy while others wait for the disk."
+        "Jobs in the workers' hands at once; `auto`: enough to keep the compute threads busy while others wait for the store. 0: none, jobs wait for others.",
+        "--workers",
+        "HEI_WORKERS"
     ),
     setting!(
         "log.level",
@@ -356,6 +366,31 @@ pub const SETTINGS: &[Setting] = &[
         octets,
         durable.recent_result_bytes,
         "Octets of results kept at hand."
+    ),
+    setting!(
+        "postgres.lease",
+        time,
+        postgres.lease,
+        "How long a silent process keeps its jobs; then they run elsewhere."
+    ),
+    setting!(
+        "postgres.max_attempts",
+        count,
+        postgres.max_attempts,
+        "How often a job is begun before it is given up, failed with `WORKER_LOST`."
+    ),
+    setting!("postgres.connections", count, postgres.connections, "Connections of one process."),
+    setting!(
+        "postgres.poll",
+        time,
+        postgres.poll,
+        "How long to wait before looking again when no notification comes."
+    ),
+    setting!(
+        "postgres.count_age",
+        time,
+        postgres.count_age,
+        "How old the count of stored jobs and octets may be that new jobs are held against."
     ),
 ];
 

@@ -85,7 +85,7 @@ fn mistakes_are_named_with_file_line_and_what_may_have_been_meant() {
             "[connections]\ndrain = \"5 fortnights\"\n",
             "hei.toml:2: connections.drain must be a duration: seconds, or one like \"500ms\", \"10s\", \"5min\", \"1h\"",
         ),
-        ("store = [1]\n", "hei.toml:1: store must be \"disk\" or \"memory\""),
+        ("store = [1]\n", "hei.toml:1: store must be \"disk\", \"memory\" or \"postgres://…\""),
         ("[limits]\nmax_inputs = 1\nmax_inputs = 2\n", "hei.toml:3: duplicate key"),
     ];
     for (text, expected) in cases {

@@ -68,7 +68,7 @@ struct Held {
 
 /// Whether there is room.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Room {
+pub(super) enum Room {
     Enough,
     /// Only for those who have less than a quarter.
     ForOthers,
@@ -77,7 +77,7 @@ enum Room {
 
 /// The last quarter of a capacity is for those who hold less than a quarter of it, so that one tenant's replies do not
 /// keep everybody else out until they expire.
-const fn room(capacity: u64, held: u64, own: u64, more: u64) -> Room {
+pub(super) const fn room(capacity: u64, held: u64, own: u64, more: u64) -> Room {
     let after = held.saturating_add(more);
     if after > capacity {
         Room::None
@@ -419,11 +419,11 @@ impl Store for MemoryStore {
 
 #[cfg(test)]
 impl MemoryStore {
-    fn open(capacity: Capacity, clock: Arc<dyn Clock>) -> Self {
-        Self::new(capacity, clock)
+    async fn open(capacity: Capacity, clock: Arc<dyn Clock>) -> Option<Self> {
+        Some(Self::new(capacity, clock))
     }
 
-    pub(in crate::store) fn holds_nothing(&self) -> bool {
+    pub(in crate::store) async fn holds_nothing(&self) -> bool {
         let state = crate::locked(&self.state);
         state.jobs.is_empty() && state.result_bytes == 0 && state.held.is_empty()
     }

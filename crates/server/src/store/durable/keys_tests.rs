@@ -17,11 +17,11 @@ struct Tested {
 }
 
 impl Tested {
-    async fn open(keys_per_tenant: usize, key_ttl: Duration, clock: Arc<dyn Clock>) -> Self {
+    async fn open(keys_per_tenant: usize, key_ttl: Duration, clock: Arc<dyn Clock>) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let capacity = Capacity { keys_per_tenant, key_ttl, ..super::tests::capacity() };
         let options = DurableOptions::new(folder.path().join("data"));
-        Self { store: DurableStore::open(options, capacity, clock).unwrap(), folder }
+        Some(Self { store: DurableStore::open(options, capacity, clock).unwrap(), folder })
     }
 
     fn corrupt(&self, _: &Tenant, _: hei_protocol::KeyId) {

@@ -20,14 +20,14 @@ struct Tested {
 }
 
 impl Tested {
-    fn open(capacity: Capacity, clock: Arc<dyn Clock>) -> Self {
+    async fn open(capacity: Capacity, clock: Arc<dyn Clock>) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let options = DurableOptions::new(folder.path().join("data"));
-        Self { store: DurableStore::open(options, capacity, clock).unwrap(), _folder: folder }
+        Some(Self { store: DurableStore::open(options, capacity, clock).unwrap(), _folder: folder })
     }
 
-    fn holds_nothing(&self) -> bool {
-        self.store.shared.memory.holds_nothing()
+    async fn holds_nothing(&self) -> bool {
+        self.store.shared.memory.holds_nothing().await
     }
 }
 
@@ -71,7 +71,13 @@ pub(super) fn open_with(
 }
 
 pub(super) fn open(folder: &Path, clock: &Arc<ManualClock>) -> DurableStore {
-    open_with(folder, Arc::new(OsDisk), clock).unwrap()
+    loop {
+        match open_with(folder, Arc::new(OsDisk), clock) {
+            // Other tests start programs: between fork and exec a child has a copy of every lock of this process.
+            Err(OpenError::InUse(_)) => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 pub(super) fn owner() -> Tenant {
