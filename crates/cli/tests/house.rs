@@ -108,3 +108,30 @@ fn browser_ready_crates_touch_no_thread_clock_file_or_environment() {
         }
     }
 }
+
+/// The browser-ready crates compile for it, each with its default features off.
+#[test]
+fn browser_ready_crates_compile_for_the_browser() {
+    const TARGET: &str = "wasm32-unknown-unknown";
+    let libraries = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output();
+    let installed = libraries.is_ok_and(|output| {
+        std::fs::read_dir(String::from_utf8_lossy(&output.stdout).trim())
+            .is_ok_and(|mut files| files.next().is_some())
+    });
+    if !installed {
+        let required = std::env::var("HEI_REQUIRE").unwrap_or_default();
+        assert!(!required.contains("wasm"), "the target {TARGET} is required and not installed");
+        println!("SKIPPED: the target {TARGET} is not installed (rustup target add {TARGET})");
+        return;
+    }
+    for name in ["ring", "ckks", "circuit", "wire", "protocol", "client"] {
+        let output = Command::new(env!("CARGO"))
+            .args(["check", "--quiet", "--offline", "--no-default-features", "--target", TARGET])
+            .args(["--package", &format!("hei-{name}"), "--target-dir"])
+            .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser"))
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
