@@ -263,8 +263,8 @@ pub trait Store: Send + Sync + 'static {
         input: Option<Bytes>,
     ) -> Pending<'_, Result<Option<Lease>, StoreError>>;
 
-    /// Takes the oldest job that is in nobody's hands. Waits until there is one; the caller drops the future when it
-    /// no longer wants any.
+    /// Takes a job that is in nobody's hands: the oldest, or, where jobs are shared between processes, the oldest of the
+    /// tenant who has the fewest in hand. Waits until there is one; the caller drops the future when it no longer wants any.
     fn take(&self) -> Pending<'_, Result<Taken, StoreError>>;
 
     /// Whether new jobs can be kept.

@@ -42,9 +42,13 @@ const ACCEPT: &str = "with
     select (select active from room), exists (select 1 from held), exists (select 1 from claimed),
         exists (select 1 from job), (select count(*) from input)";
 
-const TAKE: &str =
-    "with next as (select id from hei.jobs where state < 2 and lease_until <= now_ms() and attempts < $3
-        order by created_at, id limit 1 for update skip locked)
+/// Tenants take turns: first the job of who has the fewest in hand, then the oldest. Reads all that is unfinished, which the
+/// limit on each tenant's unfinished jobs bounds.
+const TAKE: &str = "with
+    held as (select tenant, count(*) as jobs from hei.jobs where state < 2 and lease_until > now_ms() group by tenant),
+    next as (select job.id from hei.jobs as job left join held on held.tenant = job.tenant
+        where job.state < 2 and job.lease_until <= now_ms() and job.attempts < $3
+        order by coalesce(held.jobs, 0), job.created_at, job.id limit 1 for update of job skip locked)
     update hei.jobs as job set attempts = job.attempts + 1, owner = $1, lease_until = now_ms() + $2
     from next where job.id = next.id
     returning job.id, job.attempts, job.record, job.seal,

@@ -200,6 +200,26 @@ async fn a_silent_workers_job_runs_elsewhere_and_its_late_completion_is_refused(
 }
 
 #[tokio::test]
+async fn tenants_take_turns_in_the_shared_queue() {
+    let Some((place, clock)) = place() else { return };
+    let (server, worker) = (place.open().await, place.open().await);
+    let mut accepted = Vec::new();
+    for tenant in ["a", "a", "a", "b"] {
+        let tenant = Tenant::from_header(Some(tenant.as_bytes())).unwrap();
+        let job = JobFacts { tenant, ..facts(&clock) };
+        accepted.push(job.id);
+        server.accept(job.clone(), None, Some(many(job.id, false))).await.unwrap();
+        clock.advance(Duration::from_millis(1));
+    }
+    let mut taken = Vec::new();
+    for _ in &accepted {
+        taken.push(worker.take().await.unwrap().lease.id);
+    }
+    let order = [0, 3, 1, 2].map(|place: usize| accepted[place]);
+    assert_eq!(taken, order, "b waits for one of a's, not for all");
+}
+
+#[tokio::test]
 async fn a_job_that_ends_every_process_is_given_up() {
     let Some((place, clock)) = place() else { return };
     let watching = place.open().await;
