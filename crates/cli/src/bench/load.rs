@@ -214,13 +214,21 @@ const PINNED: &str = if cfg!(target_os = "linux") {
 };
 
 fn overload(args: &BenchLoad, folder: &Folder, total: usize, period: Duration) -> Result<Overload, Failure> {
+    // A server that refuses early would understate what it can do.
+    let patient = on_core(0, || start(folder, "capacity", &[]))??;
+    let (work, capacity) = on_core(1, || -> Result<_, Failure> {
+        let work = Work::prepare(patient.url(), 1000)?;
+        let (runtime, address) = (runtime(1)?, address(patient.url())?);
+        runtime.block_on(closed(address, work.requests(), CLIENTS, total / 4, |_, _| ()))?;
+        let capacity = runtime.block_on(closed(address, work.requests(), CLIENTS, total, |_, _| ()))?;
+        Ok((work, capacity))
+    })??;
+    drop(patient);
     let wait = format!("capacity.max_queue_wait={}", args.max_queue_wait);
     let server = on_core(0, || start(folder, "overload", &["--set", &wait]))??;
     on_core(1, || {
-        let work = Work::prepare(server.url(), 1000)?;
         let (runtime, address) = (runtime(1)?, address(server.url())?);
         runtime.block_on(closed(address, work.requests(), CLIENTS, total / 4, |_, _| ()))?;
-        let capacity = runtime.block_on(closed(address, work.requests(), CLIENTS, total, |_, _| ()))?;
         let most = capacity.completed_per_second;
         let at = |factor: f64| {
             output::progress(format_args!("  {factor} of {most:.0}/s"));
